@@ -1,0 +1,79 @@
+// Written by constants.py; do not edit.
+// clang-format off
+#pragma once
+
+namespace torch_sigmoid_ext::kernels::cpu {
+
+inline constexpr double kLog2E = 0x1.71547652b82fep+0;  // log2 e
+inline constexpr double kLn2High = 0x1.62e42fefa4000p-1;  // ln 2 in 41 bits
+inline constexpr double kLn2Low = -0x1.8432a1b0e2634p-43;  // ln 2 - kLn2High
+
+inline constexpr double kLog2ETimes32 = 0x1.71547652b82fep+5;  // 32 log2 e
+inline constexpr double kLn2By32High = 0x1.62e42fefa0000p-6;  // ln 2 / 32 in 37 bits
+inline constexpr double kLn2By32Low = 0x1.cf79abc9e3b3ap-45;  // ln 2 / 32 - kLn2By32High
+
+// e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 2: q, lowest first.
+inline constexpr double kExpCoefficients[10] = {
+    0x1.0000000000001p-1,  // 0.5000000000000001
+    0x1.5555555555556p-3,  // 0.16666666666666667
+    0x1.5555555553d68p-5,  // 0.041666666666624162
+    0x1.11111111109b5p-7,  // 0.0083333333333300644
+    0x1.6c16c17889ef1p-10,  // 0.0013888888917196719
+    0x1.a01a01a7c2efep-13,  // 0.00019841269863040545
+    0x1.a019b9149a41cp-16,  // 2.4801521322368693e-5
+    0x1.71de0db2f6b19p-19,  // 2.7557268480310026e-6
+    0x1.28917c89a43a7p-22,  // 2.7620075879983367e-7
+    0x1.af389ecfc4b9cp-26,  // 2.5100375832561234e-8
+};
+
+// e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 64: q, lowest first.
+inline constexpr double kExpm1Coefficients[6] = {
+    0x1.0000000000000p-1,  // 0.5
+    0x1.5555555555555p-3,  // 0.16666666666666667
+    0x1.555555554e947p-5,  // 0.041666666666474718
+    0x1.111111110e10bp-7,  // 0.0083333333333120057
+    0x1.6c170c642c955p-10,  // 0.0013888932526638549
+    0x1.a01a4443ba778p-13,  // 0.00019841318327645427
+};
+
+struct Exp2Entry {
+  double high, low;
+};
+
+// 2^(-j/32) as high + low.
+inline constexpr Exp2Entry kExp2Table[32] = {
+    {0x1.0000000000000p+0, 0x0.0p+0},  // j = 0
+    {0x1.f50765b6e4540p-1, 0x1.9d3e12dd8a18bp-55},  // j = 1
+    {0x1.ea4afa2a490dap-1, -0x1.e9c23179c2893p-55},  // j = 2
+    {0x1.dfc97337b9b5fp-1, -0x1.1a5cd4f184b5cp-55},  // j = 3
+    {0x1.d5818dcfba487p-1, 0x1.2ed02d75b3707p-56},  // j = 4
+    {0x1.cb720dcef9069p-1, 0x1.503cbd1e949dbp-57},  // j = 5
+    {0x1.c199bdd85529cp-1, 0x1.11065895048ddp-56},  // j = 6
+    {0x1.b7f76f2fb5e47p-1, -0x1.5584f7e54ac3bp-57},  // j = 7
+    {0x1.ae89f995ad3adp-1, 0x1.7a1cd345dcc81p-55},  // j = 8
+    {0x1.a5503b23e255dp-1, -0x1.d2f6edb8d41e1p-55},  // j = 9
+    {0x1.9c49182a3f090p-1, 0x1.c7c46b071f2bep-57},  // j = 10
+    {0x1.93737b0cdc5e5p-1, -0x1.75fc781b57ebcp-58},  // j = 11
+    {0x1.8ace5422aa0dbp-1, 0x1.6e9f156864b27p-55},  // j = 12
+    {0x1.82589994cce13p-1, -0x1.d4c1dd41532d8p-55},  // j = 13
+    {0x1.7a11473eb0187p-1, -0x1.41577ee04992fp-56},  // j = 14
+    {0x1.71f75e8ec5f74p-1, -0x1.16e4786887a99p-56},  // j = 15
+    {0x1.6a09e667f3bcdp-1, -0x1.bdd3413b26456p-55},  // j = 16
+    {0x1.6247eb03a5585p-1, -0x1.383c17e40b497p-55},  // j = 17
+    {0x1.5ab07dd485429p-1, 0x1.6324c054647adp-55},  // j = 18
+    {0x1.5342b569d4f82p-1, -0x1.07abe1db13cadp-56},  // j = 19
+    {0x1.4bfdad5362a27p-1, 0x1.d4397afec42e2p-57},  // j = 20
+    {0x1.44e086061892dp-1, 0x1.89b7a04ef80d0p-60},  // j = 21
+    {0x1.3dea64c123422p-1, 0x1.ada0911f09ebcp-56},  // j = 22
+    {0x1.371a7373aa9cbp-1, -0x1.63aeabf42eae2p-55},  // j = 23
+    {0x1.306fe0a31b715p-1, 0x1.6f46ad23182e4p-56},  // j = 24
+    {0x1.29e9df51fdee1p-1, 0x1.612e8afad1255p-56},  // j = 25
+    {0x1.2387a6e756238p-1, 0x1.9b07eb6c70573p-55},  // j = 26
+    {0x1.1d4873168b9aap-1, 0x1.e016e00a2643cp-55},  // j = 27
+    {0x1.172b83c7d517bp-1, -0x1.19041b9d78a76p-56},  // j = 28
+    {0x1.11301d0125b51p-1, -0x1.6c51039449b3ap-55},  // j = 29
+    {0x1.0b5586cf9890fp-1, 0x1.8a62e4adc610bp-55},  // j = 30
+    {0x1.059b0d3158574p-1, 0x1.d73e2a475b465p-56},  // j = 31
+};
+
+}  // namespace torch_sigmoid_ext::kernels::cpu

@@ -1,0 +1,107 @@
+"""Derives constants.h, the numbers of the CPU kernels, and prints it.
+
+    python csrc/kernels/cpu/constants.py > csrc/kernels/cpu/constants.h
+
+Everything is computed with mpmath at 200 bits and rounded once; a test re-derives the file.
+"""
+
+from collections.abc import Callable
+
+import mpmath
+from mpmath import mp, mpf
+
+
+def to_bits(value: mpf, bits: int) -> mpf:
+    """The value rounded to so many significant bits."""
+    mantissa, exponent = mpmath.frexp(value)
+    return mpmath.ldexp(mpmath.nint(mpmath.ldexp(mantissa, bits)), exponent - bits)
+
+
+def literal(value: mpf) -> str:
+    return float(value).hex()
+
+
+def split(value: mpf, bits: int) -> tuple[mpf, mpf]:
+    """A high part of so many bits, so that a small integer times it is exact, and the rest."""
+    high = to_bits(value, bits)
+    return high, value - high
+
+
+def interpolate(function: Callable[[mpf], mpf], bound: mpf, degree: int) -> list[mpf]:
+    """The polynomial through the function at the Chebyshev nodes of [-bound, bound], lowest first.
+
+    Its largest error there is within a small factor of the best polynomial's of that degree.
+    """
+    count = degree + 1
+    nodes = [bound * mpmath.cos(mp.pi * (2 * i + 1) / (2 * count)) for i in range(count)]
+    vandermonde = mpmath.matrix([[node**power for power in range(count)] for node in nodes])
+    values = mpmath.matrix([function(node) for node in nodes])
+    return list(mpmath.lu_solve(vandermonde, values))
+
+
+def exp_remainder(r: mpf) -> mpf:
+    """(e^r - 1 - r) / r², by its series: the closed form cancels near 0."""
+    return mpmath.nsum(lambda n: r**n / mpmath.factorial(n + 2), [0, 40])
+
+
+def array(name: str, values: list[mpf], meaning: str) -> list[str]:
+    lines = [f"// {meaning}", f"inline constexpr double {name}[{len(values)}] = {{"]
+    lines += [f"    {literal(v)},  // {mpmath.nstr(v, 17)}" for v in values]
+    return [*lines, "};", ""]
+
+
+def scalar(name: str, value: mpf, meaning: str) -> str:
+    return f"inline constexpr double {name} = {literal(value)};  // {meaning}"
+
+
+def constants() -> str:
+    mp.prec = 200
+    ln2 = mpmath.ln(2)
+    ln2_high, ln2_low = split(ln2, 41)  # |t| <= 159 < 2^8: t · high has at most 49 bits
+    by32_high, by32_low = split(ln2 / 32, 37)  # |t| <= 34438 < 2^16: at most 53 bits
+    table = []
+    for j in range(32):
+        value = mpf(2) ** (mpf(-j) / 32)
+        high = to_bits(value, 53)
+        table.append((high, value - high))
+    lines = [
+        "// Written by constants.py; do not edit.",
+        "// clang-format off",
+        "#pragma once",
+        "",
+        "namespace torch_sigmoid_ext::kernels::cpu {",
+        "",
+        scalar("kLog2E", 1 / ln2, "log2 e"),
+        scalar("kLn2High", ln2_high, "ln 2 in 41 bits"),
+        scalar("kLn2Low", ln2_low, "ln 2 - kLn2High"),
+        "",
+        scalar("kLog2ETimes32", 32 / ln2, "32 log2 e"),
+        scalar("kLn2By32High", by32_high, "ln 2 / 32 in 37 bits"),
+        scalar("kLn2By32Low", by32_low, "ln 2 / 32 - kLn2By32High"),
+        "",
+        *array(
+            "kExpCoefficients",
+            interpolate(exp_remainder, ln2 / 2, 9),
+            "e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 2: q, lowest first.",
+        ),
+        *array(
+            "kExpm1Coefficients",
+            interpolate(exp_remainder, ln2 / 64, 5),
+            "e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 64: q, lowest first.",
+        ),
+        "struct Exp2Entry {",
+        "  double high, low;",
+        "};",
+        "",
+        "// 2^(-j/32) as high + low.",
+        "inline constexpr Exp2Entry kExp2Table[32] = {",
+        *(f"    {{{literal(h)}, {literal(low)}}},  // j = {j}" for j, (h, low) in enumerate(table)),
+        "};",
+        "",
+        "}  // namespace torch_sigmoid_ext::kernels::cpu",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(constants())
