@@ -1,0 +1,71 @@
+"""A PEP 517 backend over setuptools: builds against the torch that is installed.
+
+pip builds in an isolated environment, where torch is missing; listing it as a requirement would
+fetch a second one, of another version and perhaps of 5 GB, and the binaries would not fit the
+first. So this backend makes the torch of the environment around visible to the build, and asks for
+the pinned default only where there is none. With --no-build-isolation it has nothing to do.
+
+Run as a script, it prints what a build needs and the environment lacks, for the Makefile.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+DEFAULT_TORCH = "torch==2.13.0"
+SETUPTOOLS_MAJOR = 77  # the first that reads a licence expression from pyproject.toml
+
+
+def _surrounding_site_packages() -> list[str]:
+    """The site-packages outside the build environment that hold torch.
+
+    The interpreter's own scheme first: pip runs isolated builds with the interpreter of the
+    environment it installs into. VIRTUAL_ENV serves front ends that use another one.
+    """
+    candidates = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    if environment := os.environ.get("VIRTUAL_ENV"):
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        candidates.append(str(Path(environment, "lib", version, "site-packages")))
+    return [path for path in dict.fromkeys(candidates) if Path(path, "torch").is_dir()]
+
+
+for _path in _surrounding_site_packages():
+    if _path not in sys.path:
+        sys.path.append(_path)  # last, so that the build environment's own packages win
+
+
+def _has(distribution: str, major: int = 0) -> bool:
+    """Whether the distribution is to be imported here, in this major version or a newer one."""
+    try:
+        return int(importlib.metadata.version(distribution).split(".")[0]) >= major
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
+    needed = {
+        f"setuptools>={SETUPTOOLS_MAJOR}": _has("setuptools", SETUPTOOLS_MAJOR),
+        DEFAULT_TORCH: _has("torch"),
+        "ninja": _has("ninja"),
+    }
+    return [requirement for requirement, present in needed.items() if not present]
+
+
+get_requires_for_build_editable = get_requires_for_build_wheel
+get_requires_for_build_sdist = get_requires_for_build_wheel
+
+
+def __getattr__(name: str) -> Any:
+    """Every other hook is setuptools' own."""
+    import setuptools.build_meta
+
+    return getattr(setuptools.build_meta, name)
+
+
+if __name__ == "__main__":
+    print(*get_requires_for_build_wheel())

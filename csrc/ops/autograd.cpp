@@ -1,0 +1,222 @@
+// Derivatives, in C++ and by hand, in the form that PyTorch generates for its own operators: a Node
+// for reverse mode, tangents set on the result for forward mode. torch.func, double backward and
+// views work on this form as they do on torch.sigmoid.
+//
+//   y = σ(x),  dy = y (1 - y) dx
+//   h = g y (1 - y),  dh = y (1 - y) dg + g (1 - 2 y) dy
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/VariableTypeUtils.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/library.h>
+#include <torch/version.h>
+
+#include "operators.h"
+
+namespace torch_sigmoid_ext::ops {
+namespace {
+
+namespace autograd = torch::autograd;
+
+// Nodes are counted intrusively from torch 2.13 on, by std::shared_ptr before.
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 13
+#define TORCH_SIGMOID_EXT_INTRUSIVE_NODES 1
+#else
+#define TORCH_SIGMOID_EXT_INTRUSIVE_NODES 0
+#endif
+
+#if TORCH_SIGMOID_EXT_INTRUSIVE_NODES
+template <class T>
+using NodePointer = c10::intrusive_ptr<T>;
+#else
+template <class T>
+using NodePointer = std::shared_ptr<T>;
+#endif
+
+template <class T, class... Inputs>
+NodePointer<T> make_node(const Inputs&... inputs) {
+#if TORCH_SIGMOID_EXT_INTRUSIVE_NODES
+  auto node = c10::make_intrusive<T>();
+#else
+  auto node = std::shared_ptr<T>(new T(), autograd::deleteNode);
+#endif
+  node->set_next_edges(autograd::collect_next_edges(inputs...));
+  return node;
+}
+
+struct SigmoidExtBackward final : autograd::Node {
+  autograd::SavedVariable output;
+
+  std::string name() const override { return "SigmoidExtBackward"; }
+
+  void release_variables() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    output.reset_data();
+  }
+
+  autograd::variable_list apply(autograd::variable_list&& grads) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!grads[0].defined() || !task_should_compute_output(0)) return {at::Tensor()};
+    return {sigmoid_backward().call(grads[0], output.unpack(self()))};
+  }
+
+ private:
+  NodePointer<autograd::Node> self() {
+#if TORCH_SIGMOID_EXT_INTRUSIVE_NODES
+    return c10::intrusive_ptr<autograd::Node>::reclaim_copy(this);
+#else
+    return getptr();
+#endif
+  }
+};
+
+struct SigmoidExtDoubleBackward final : autograd::Node {
+  autograd::SavedVariable grad_output;
+  autograd::SavedVariable output;
+
+  std::string name() const override { return "SigmoidExtDoubleBackward"; }
+
+  void release_variables() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    grad_output.reset_data();
+    output.reset_data();
+  }
+
+  autograd::variable_list apply(autograd::variable_list&& grads) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    autograd::variable_list result(2);
+    const at::Tensor& grad = grads[0];
+    if (!grad.defined()) return result;
+    const at::Tensor y = output.unpack();
+    if (task_should_compute_output(0)) result[0] = sigmoid_backward().call(grad, y);
+    if (task_should_compute_output(1)) result[1] = grad * grad_output.unpack() * (1 - 2 * y);
+    return result;
+  }
+};
+
+// The tangent of `tensor`, zero where it has none.
+at::Tensor tangent(const at::Tensor& tensor) {
+  const at::Tensor& raw = tensor._fw_grad(/*level=*/0);
+  return raw.defined() ? raw : at::zeros_like(tensor._fw_primal(/*level=*/0));
+}
+
+at::Tensor sigmoid_autograd(c10::DispatchKeySet keys, const at::Tensor& self, bool fast) {
+  NodePointer<SigmoidExtBackward> node;
+  if (autograd::compute_requires_grad(self)) node = make_node<SigmoidExtBackward>(self);
+  at::Tensor output = [&] {
+    const at::AutoDispatchBelowAutograd below;
+    return sigmoid().redispatch(keys & c10::after_autograd_keyset, self, fast);
+  }();
+  if (node) autograd::set_history(output, node);
+  if (autograd::isFwGradDefined(self)) {
+    const at::Tensor change = sigmoid_backward().call(tangent(self), output._fw_primal(0));
+    output._set_fw_grad(change, /*level=*/0, /*is_inplace_op=*/false);
+  }
+  if (node) node->output = autograd::SavedVariable(output, /*is_output=*/true);
+  return output;
+}
+
+at::Tensor& sigmoid_autograd_(c10::DispatchKeySet keys, at::Tensor& self, bool fast) {
+  const bool requires_grad = autograd::compute_requires_grad(self);
+  TORCH_CHECK(!(requires_grad && self.is_leaf() && self.requires_grad()),
+              "torch_sigmoid_ext::sigmoid_: a leaf Variable that requires grad is being used in an "
+              "in-place operation; use sigmoid(input), or wrap the call in torch.no_grad()");
+  autograd::check_inplace(self, requires_grad);
+  NodePointer<SigmoidExtBackward> node;
+  if (requires_grad) node = make_node<SigmoidExtBackward>(self);
+  const bool has_tangent = autograd::isFwGradDefined(self);
+  {
+    const at::AutoDispatchBelowAutograd below;
+    sigmoid_().redispatch(keys & c10::after_autograd_keyset, self, fast);
+  }
+  if (node) autograd::rebase_history(self, node);
+  if (has_tangent) {
+    at::Tensor change = tangent(self);  // overwritten, as self is: views of it see the new tangent
+    change.copy_(sigmoid_backward().call(change, self._fw_primal(0)));
+    self._set_fw_grad(change, /*level=*/0, /*is_inplace_op=*/true);
+  }
+  if (node) {
+    node->output = autograd::SavedVariable(self, /*is_output=*/true,
+                                           /*is_inplace_on_view=*/self.is_view());
+  }
+  return self;
+}
+
+at::Tensor& sigmoid_out_autograd(c10::DispatchKeySet keys, const at::Tensor& self, bool fast,
+                                 at::Tensor& out) {
+  TORCH_CHECK(
+      !autograd::compute_requires_grad(self) && !autograd::compute_requires_grad(out),
+      "torch_sigmoid_ext::sigmoid: functions with out=... arguments don't support automatic "
+      "differentiation, but one of the arguments requires grad; leave out= away, or wrap "
+      "the call in torch.no_grad()");
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      !autograd::isFwGradDefined(self) && !autograd::isFwGradDefined(out),
+      "torch_sigmoid_ext::sigmoid: forward-mode differentiation does not work with out=; leave "
+      "out= away");
+  const at::AutoDispatchBelowAutograd below;
+  sigmoid_out().redispatch(keys & c10::after_autograd_keyset, self, fast, out);
+  return out;
+}
+
+at::Tensor sigmoid_backward_autograd(c10::DispatchKeySet keys, const at::Tensor& grad_output,
+                                     const at::Tensor& output) {
+  NodePointer<SigmoidExtDoubleBackward> node;
+  if (autograd::compute_requires_grad(grad_output, output)) {
+    node = make_node<SigmoidExtDoubleBackward>(grad_output, output);
+    node->grad_output = autograd::SavedVariable(grad_output, /*is_output=*/false);
+    node->output = autograd::SavedVariable(output, /*is_output=*/false);
+  }
+  at::Tensor grad_input = [&] {
+    const at::AutoDispatchBelowAutograd below;
+    return sigmoid_backward().redispatch(keys & c10::after_autograd_keyset, grad_output, output);
+  }();
+  if (node) autograd::set_history(grad_input, node);
+  if (autograd::isFwGradDefined(grad_output) || autograd::isFwGradDefined(output)) {
+    const at::Tensor g = grad_output._fw_primal(0);
+    const at::Tensor y = output._fw_primal(0);
+    const at::Tensor change =
+        sigmoid_backward().call(tangent(grad_output), y) + tangent(output) * g * (1 - 2 * y);
+    grad_input._set_fw_grad(change, /*level=*/0, /*is_inplace_op=*/false);
+  }
+  return grad_input;
+}
+
+// Below autograd: what was written to counts one version more, so that a tensor saved for backward
+// and overwritten since is noticed.
+at::Tensor& sigmoid_version_(c10::DispatchKeySet keys, at::Tensor& self, bool fast) {
+  {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    sigmoid_().redispatch(keys & c10::after_ADInplaceOrView_keyset, self, fast);
+  }
+  autograd::increment_version(self);
+  return self;
+}
+
+at::Tensor& sigmoid_out_version(c10::DispatchKeySet keys, const at::Tensor& self, bool fast,
+                                at::Tensor& out) {
+  {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    sigmoid_out().redispatch(keys & c10::after_ADInplaceOrView_keyset, self, fast, out);
+  }
+  autograd::increment_version(out);
+  return out;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, Autograd, m) {
+  m.impl("sigmoid", TORCH_FN(sigmoid_autograd));
+  m.impl("sigmoid_", TORCH_FN(sigmoid_autograd_));
+  m.impl("sigmoid.out", TORCH_FN(sigmoid_out_autograd));
+  m.impl("sigmoid_backward", TORCH_FN(sigmoid_backward_autograd));
+}
+
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, ADInplaceOrView, m) {
+  m.impl("sigmoid_", TORCH_FN(sigmoid_version_));
+  m.impl("sigmoid.out", TORCH_FN(sigmoid_out_version));
+}
+
+}  // namespace torch_sigmoid_ext::ops

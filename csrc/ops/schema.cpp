@@ -1,0 +1,22 @@
+// Every operator of this library. What runs behind each name: cpu.cpp, meta.cpp, autograd.cpp,
+// unsupported.cpp.
+#include <ATen/core/enum_tag.h>
+#include <torch/library.h>
+
+TORCH_LIBRARY(torch_sigmoid_ext, m) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag, at::Tag::pointwise};
+
+  // y = 1 / (1 + e^-x), elementwise; gradient: grad_output * y * (1 - y).
+  // `fast` allows a quicker kernel that is never less accurate than torch.sigmoid.
+  m.def("sigmoid(Tensor self, *, bool fast=False) -> Tensor", tags);
+
+  // The same, written over its input.
+  m.def("sigmoid_(Tensor(a!) self, *, bool fast=False) -> Tensor(a!)", tags);
+
+  // The same, written into `out`, which is resized if need be; not differentiable.
+  m.def("sigmoid.out(Tensor self, *, bool fast=False, Tensor(a!) out) -> Tensor(a!)", tags);
+
+  // grad_output * y * (1 - y) with y = output;
+  // gradients: to grad_output, grad * y * (1 - y); to output, grad * grad_output * (1 - 2 y).
+  m.def("sigmoid_backward(Tensor grad_output, Tensor output) -> Tensor", tags);
+}

@@ -1,0 +1,119 @@
+// The fast entry: builtins in front of the Python functions of torch_sigmoid_ext.functional.
+//
+// sigmoid(x) on a plain tensor goes straight to the dispatcher, a few hundred nanoseconds sooner
+// than through torch.ops. Whatever is not that plain case (keywords, subclasses and duck types, a
+// torch-function mode, the TorchScript tracer, a wrong type) goes to the Python function, which is
+// complete without this file. The only code here that knows Python.h.
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/jit/frontend/tracer.h>
+
+#include <string>
+
+#include "../ops/operators.h"
+
+namespace {
+
+namespace ops = torch_sigmoid_ext::ops;
+
+// One per builtin, for the life of the process: CPython keeps pointers into it.
+struct Entry {
+  PyObject* function = nullptr;  // the Python function behind the builtin
+  std::string name;
+  std::string doc;
+  PyMethodDef definition = {};
+};
+
+Entry sigmoid_entry;
+Entry sigmoid_inplace_entry;
+
+bool is_plain(PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
+  return count == 1 && keywords == nullptr && THPVariable_CheckExact(arguments[0]) &&
+         !at::impl::torch_function_mode_enabled() && !torch::jit::tracer::isTracing();
+}
+
+PyObject* sigmoid(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
+  HANDLE_TH_ERRORS
+  if (!is_plain(arguments, count, keywords)) {
+    return PyObject_Vectorcall(sigmoid_entry.function, arguments, count, keywords);
+  }
+  const at::Tensor& input = THPVariable_Unpack(arguments[0]);
+  at::Tensor output;
+  {
+    const pybind11::gil_scoped_release no_gil;
+    output = ops::sigmoid().call(input, /*fast=*/false);
+  }
+  return THPVariable_Wrap(std::move(output));
+  END_HANDLE_TH_ERRORS
+}
+
+PyObject* sigmoid_(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
+  HANDLE_TH_ERRORS
+  if (!is_plain(arguments, count, keywords)) {
+    return PyObject_Vectorcall(sigmoid_inplace_entry.function, arguments, count, keywords);
+  }
+  at::Tensor input = THPVariable_Unpack(arguments[0]);
+  {
+    const pybind11::gil_scoped_release no_gil;
+    ops::sigmoid_().call(input, /*fast=*/false);
+  }
+  return THPVariable_Wrap(std::move(input));
+  END_HANDLE_TH_ERRORS
+}
+
+using FastCall = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+
+// The attribute as text; "" with an exception set on failure.
+std::string text_of(PyObject* object, const char* attribute) {
+  PyObject* value = PyObject_GetAttrString(object, attribute);
+  const char* text = value == nullptr ? nullptr : PyUnicode_AsUTF8(value);
+  std::string result = text == nullptr ? "" : text;
+  Py_XDECREF(value);
+  return result;
+}
+
+// fast_entry(function): a builtin with the function's name, module, signature and docstring.
+PyObject* fast_entry(PyObject*, PyObject* function) {
+  const std::string name = text_of(function, "__name__");
+  Entry* entry = name == "sigmoid"    ? &sigmoid_entry
+                 : name == "sigmoid_" ? &sigmoid_inplace_entry
+                                      : nullptr;
+  if (entry == nullptr) {
+    if (!PyErr_Occurred()) {
+      PyErr_Format(PyExc_ValueError,
+                   "fast_entry: expected the function sigmoid or sigmoid_, got %R", function);
+    }
+    return nullptr;
+  }
+  const FastCall call = entry == &sigmoid_entry ? sigmoid : sigmoid_;
+  const char* signature =
+      entry == &sigmoid_entry ? "(input, *, fast=False, out=None)" : "(input, *, fast=False)";
+  const std::string doc = text_of(function, "__doc__");
+  PyObject* module = PyObject_GetAttrString(function, "__module__");
+  if (module == nullptr || PyErr_Occurred()) {
+    Py_XDECREF(module);
+    return nullptr;
+  }
+  Py_INCREF(function);
+  Py_XSETREF(entry->function, function);
+  entry->name = name;
+  entry->doc = name + signature + "\n--\n\n" + doc;  // CPython reads the signature off this form
+  entry->definition = {entry->name.c_str(),
+                       reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)),
+                       METH_FASTCALL | METH_KEYWORDS, entry->doc.c_str()};
+  PyObject* builtin = PyCFunction_NewEx(&entry->definition, nullptr, module);
+  Py_DECREF(module);
+  return builtin;
+}
+
+PyMethodDef methods[] = {
+    {"fast_entry", fast_entry, METH_O, "A builtin in front of a Python function of this package."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_C", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__C() { return PyModule_Create(&module); }

@@ -1,0 +1,27 @@
+"""The sigmoid, ``σ(x) = 1 / (1 + e^-x)``, correctly rounded, as a PyTorch operator.
+
+>>> import torch, torch_sigmoid_ext
+>>> torch_sigmoid_ext.sigmoid(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+tensor([0.7311, 0.8808, 0.9526, 0.9820])
+
+``torch_sigmoid_ext.export`` takes a model to TorchScript and ONNX files and verifies them.
+"""
+
+from ._library import library_path
+from ._register import register
+from ._version import __version__
+from .convert import convert
+from .functional import sigmoid, sigmoid_
+from .modules import Sigmoid, SimpleNN
+
+register()
+
+__all__ = [
+    "Sigmoid",
+    "SimpleNN",
+    "__version__",
+    "convert",
+    "library_path",
+    "sigmoid",
+    "sigmoid_",
+]

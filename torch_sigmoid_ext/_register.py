@@ -1,0 +1,93 @@
+"""What PyTorch's Python side must be told about the operators: vmap, TorchScript, torch.compile."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import functional
+
+
+def _register_vmap() -> None:
+    """Elementwise: the batched tensor is the tensor, wherever its batch dimension is."""
+
+    def unary(operator: Callable[..., Tensor]) -> Callable[..., Any]:
+        def rule(info: Any, in_dims: Any, input: Tensor, *, fast: bool = False) -> Any:
+            return operator(input, fast=fast), in_dims[0]
+
+        return rule
+
+    def backward(info: Any, in_dims: Any, grad_output: Tensor, output: Tensor) -> Any:
+        # Logical dimensions align from the right, so each batch dimension goes in front and a
+        # missing rank is filled in behind it.
+        tensors = [
+            tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)
+            for tensor, dim in zip((grad_output, output), in_dims, strict=True)
+        ]
+        rank = max(tensor.dim() for tensor in tensors)
+        grad_output, output = (
+            tensor.reshape(tensor.shape[0], *[1] * (rank - tensor.dim()), *tensor.shape[1:])
+            for tensor in tensors
+        )
+        return torch.ops.torch_sigmoid_ext.sigmoid_backward(grad_output, output), 0
+
+    operators = torch.ops.torch_sigmoid_ext
+    torch.library.register_vmap("torch_sigmoid_ext::sigmoid", unary(operators.sigmoid))
+    torch.library.register_vmap("torch_sigmoid_ext::sigmoid_", unary(operators.sigmoid_))
+    torch.library.register_vmap("torch_sigmoid_ext::sigmoid_backward", backward)
+
+
+def _register_torchscript() -> None:
+    """torch.jit.script takes the builtins for the operators of the same name."""
+    from torch.jit._builtins import _register_builtin
+
+    for builtin in functional.python_functions:
+        _register_builtin(builtin, f"torch_sigmoid_ext::{builtin.__name__}")
+
+
+def _substitute_in_graphs() -> None:
+    """torch.compile sees the Python functions instead of the builtins, which are opaque to it."""
+    for builtin, function in functional.python_functions.items():
+        torch.compiler.substitute_in_graph(builtin)(function)
+
+
+class _WhenDynamoIsImported:
+    """A finder that calls `_substitute_in_graphs` right after torch._dynamo's import, then leaves.
+
+    Importing torch._dynamo ourselves would cost every user a second at our import.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "torch._dynamo":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            _substitute_in_graphs()
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def register() -> None:
+    """Registers everything; the package's __init__ calls it once."""
+    _register_vmap()
+    _register_torchscript()
+    if "torch._dynamo" in sys.modules:
+        _substitute_in_graphs()
+    else:
+        sys.meta_path.insert(0, _WhenDynamoIsImported())
