@@ -1,0 +1,183 @@
+"""The bound on the error, for every dtype, against mpmath."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from mpmath import mp, mpf
+from truth import (
+    DTYPES,
+    every_16_bit_input,
+    float32_of_every_binade,
+    float64_of_every_binade,
+    rounded,
+    true_sigmoid,
+    ulp_error,
+)
+
+import torch_sigmoid_ext
+
+# Relative distance of σ(x) to the nearest rounding boundary of float32, as a power of two: the
+# inputs with |x| >= 2^-10 where it is least, and the worst of the near-ties at tiny |x|.
+HARDEST_FLOAT32 = {
+    "-0x1.250c02p-10": -54.98,
+    "0x1.437902p-5": -53.07,
+    "-0x1.2082ep-3": -52.81,
+    "0x1.250c08p-9": -50.87,
+    "-0x1.32c9ap-1": -50.79,
+    "-0x1.46c7e8p-4": -49.81,
+    "-0x1p-24": -76.6,
+    "0x1p-23": -73.6,
+    "-0x1.8p-23": -71.8,
+}
+
+
+def worst_of(inputs: torch.Tensor, outputs: torch.Tensor) -> tuple[float, float, float]:
+    """The largest error in ULP, and its input and output."""
+    worst = (0.0, math.nan, math.nan)
+    for x, y in zip(inputs.double().tolist(), outputs.double().tolist(), strict=True):
+        error = ulp_error(y, true_sigmoid(x), inputs.dtype)
+        if error > worst[0]:
+            worst = (error, x, y)
+    return worst
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("fast", [False, True])
+def test_every_16_bit_input_is_correctly_rounded(dtype: torch.dtype, fast: bool) -> None:
+    inputs = every_16_bit_input(dtype)
+    inputs = inputs[torch.isfinite(inputs)]
+    expected = [rounded(true_sigmoid(x), dtype) for x in inputs.double().tolist()]
+    outputs = torch_sigmoid_ext.sigmoid(inputs, fast=fast).double()
+    wrong = (outputs != torch.tensor(expected, dtype=torch.float64)).nonzero().flatten().tolist()
+    assert not wrong, (
+        f"{len(wrong)} of {len(inputs)} misrounded; first: σ({inputs[wrong[0]].item()}) = "
+        f"{expected[wrong[0]]!r}, got {outputs[wrong[0]].item()!r}"
+    )
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_float32_is_correctly_rounded_in_every_binade(fast: bool) -> None:
+    # numpy's long double is good to 2^-63; no float32 but the table's first and the near-ties at
+    # tiny |x| comes that near to a boundary, and those are checked with mpmath below.
+    inputs = float32_of_every_binade(400)
+    inputs = inputs[(inputs.abs() > 2**-11) | (inputs.abs() < 2**-27)]
+    x = inputs.numpy().astype(np.longdouble)
+    with np.errstate(over="ignore", under="ignore"):
+        e = np.exp(-np.abs(x))
+        truth = np.where(x >= 0, 1, e) / (1 + e)
+        expected = truth.astype(np.float32)
+    outputs = torch_sigmoid_ext.sigmoid(inputs, fast=fast).numpy()
+    wrong = np.flatnonzero(outputs != expected)
+    assert wrong.size == 0, (
+        f"{wrong.size} of {len(inputs)} misrounded; first: σ({inputs[wrong[0]].item().hex()}) = "
+        f"{expected[wrong[0]]!r}, got {outputs[wrong[0]]!r}"
+    )
+
+
+def test_float32_is_correctly_rounded_by_mpmath_too() -> None:
+    inputs = torch.cat(
+        [
+            float32_of_every_binade(8, seed=1),
+            torch.tensor([float.fromhex(x) for x in HARDEST_FLOAT32]),
+            torch.linspace(-110, 20, 4001),
+            torch.tensor([k * 2.0**-24 for k in range(-600, 600)]),
+        ]
+    )
+    outputs = torch_sigmoid_ext.sigmoid(inputs)
+    for x, y in zip(inputs.tolist(), outputs.tolist(), strict=True):
+        expected = rounded(true_sigmoid(x), torch.float32)
+        assert y == expected, f"σ({x.hex()}) = {expected.hex()}, got {y.hex()}"
+
+
+def test_hardest_cases_are_as_near_to_a_boundary_as_stated() -> None:
+    with mp.workprec(240):
+        for text, exponent in HARDEST_FLOAT32.items():
+            x = float.fromhex(text)
+            value = 1 / (1 + mpmath.exp(-mpf(x)))
+            unit = mpf(2) ** (int(mpmath.frexp(value)[1]) - 24)
+            boundary = (mpmath.floor(value / unit) + mpf(1) / 2) * unit
+            distance = mpmath.log(abs(value - boundary) / value, 2)
+            assert abs(float(distance) - exponent) < 0.06, f"{text}: 2^{float(distance):.2f}"
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_float64_error_stays_within_the_stated_ulp(fast: bool) -> None:
+    inputs = float64_of_every_binade(4)
+    error, x, y = worst_of(inputs, torch_sigmoid_ext.sigmoid(inputs, fast=fast))
+    assert error <= 0.51, f"{error:.4f} ULP: σ({x.hex()}), got {y.hex()}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_limits(dtype: torch.dtype) -> None:
+    inputs = torch.tensor([math.inf, -math.inf, 0.0, -0.0, math.nan], dtype=dtype)
+    outputs = torch_sigmoid_ext.sigmoid(inputs)
+    assert outputs[:4].tolist() == [1.0, 0.0, 0.5, 0.5]
+    assert not outputs[:4].signbit().any()
+    assert outputs[4].isnan()
+
+
+@pytest.mark.parametrize(
+    "dtype, last, beyond",
+    [
+        # σ(x) ≈ e^x; the smallest subnormal's half is the last that rounds to it, at its logarithm.
+        (torch.float16, -17.3125, -17.34375),
+        (torch.bfloat16, -92.5, -93.0),
+        (torch.float32, -103.97, -103.98),
+        (torch.float64, -745.13, -745.14),
+    ],
+)
+def test_tail_ends_where_the_smallest_subnormal_does(
+    dtype: torch.dtype, last: float, beyond: float
+) -> None:
+    outputs = torch_sigmoid_ext.sigmoid(torch.tensor([last, beyond], dtype=dtype))
+    assert outputs[0].item() == rounded(true_sigmoid(last), dtype) > 0
+    assert outputs[1].item() == 0
+
+
+@pytest.mark.parametrize(
+    "dtype, bound",
+    [(torch.float16, 0.5), (torch.bfloat16, 0.501), (torch.float32, 0.501), (torch.float64, 0.51)],
+)
+def test_gradient_error_stays_within_the_stated_ulp(dtype: torch.dtype, bound: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    grads = torch.randn(4000, generator=generator, dtype=torch.float64).to(dtype)
+    x = torch.randn(4000, generator=generator, dtype=torch.float64) * 4
+    outputs = torch.sigmoid(x).to(dtype)
+    got = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads, outputs)
+    worst = 0.0
+    with mp.workprec(240):
+        for g, y, result in zip(
+            grads.double().tolist(), outputs.double().tolist(), got.double().tolist(), strict=True
+        ):
+            truth = mpf(g) * mpf(y) * (1 - mpf(y))
+            if truth == 0:
+                assert result == 0
+                continue
+            worst = max(worst, ulp_error(abs(result), abs(truth), dtype))
+            assert (result >= 0) == (truth > 0)
+    assert worst <= bound, f"{worst:.4f} ULP"
+
+
+def test_result_does_not_depend_on_position_stride_or_threads() -> None:
+    inputs = float32_of_every_binade(40)
+    expected = torch_sigmoid_ext.sigmoid(inputs)
+    one_by_one = torch.stack([torch_sigmoid_ext.sigmoid(x) for x in inputs[::37]])
+    assert torch.equal(one_by_one, expected[::37])
+    for offset in range(1, 9):
+        assert torch.equal(torch_sigmoid_ext.sigmoid(inputs[offset:]), expected[offset:])
+    assert torch.equal(torch_sigmoid_ext.sigmoid(inputs[::3]), expected[::3])
+    assert torch.equal(torch_sigmoid_ext.sigmoid(inputs.clone().expand(3, -1))[2], expected)
+    many = inputs.repeat(8)  # enough for several threads
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = torch_sigmoid_ext.sigmoid(many)
+        torch.set_num_threads(4)
+        assert torch.equal(torch_sigmoid_ext.sigmoid(many), alone)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,393 @@
+"""The report: whole, self-contained, safe to open, and readable by people and programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from torch_sigmoid_ext.export import blocks
+from torch_sigmoid_ext.export.findings import (
+    Band,
+    CaseFindings,
+    Consequences,
+    Deviation,
+    Failure,
+    Ladder,
+    OperatorFindings,
+    RealRow,
+    Report,
+    RuntimeFindings,
+    SpecialValue,
+    Training,
+    to_json,
+)
+from torch_sigmoid_ext.export.report import TEMPLATES, write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+HOSTILE = '<script>alert("1")</script><img src=http://example.com/x.png>|`a`*b*[c](d)'
+
+
+def operator(max_ulp: float, zeros: int = 0) -> OperatorFindings:
+    worst = Deviation(-17.25, 3.2241867e-08, 0.0, max_ulp)
+    return OperatorFindings(
+        dtype="float32",
+        points=1_234_567,
+        differing=zeros * 3,
+        max_ulp=max_ulp,
+        worst=worst,
+        bands=[
+            Band("-inf .. -18", -math.inf, -18.0, 1000, zeros, max_ulp, zeros, worst),
+            Band("-18 .. inf", -18.0, math.inf, 1000, 0, 0.5, 0, None),
+        ],
+        special_values=[
+            SpecialValue(math.nan, math.nan, 4.5e-07 if zeros else math.nan, not zeros),
+            SpecialValue(-math.inf, 0.0, 0.0, True),
+        ],
+        out_of_range=zeros,
+        largest_result=1.0,
+        premature_zeros=zeros,
+        zero_band=(-103.9, -16.0) if zeros else None,
+        worst_zero=Deviation(-16.0, 1.1253516e-07, 0.0, 7.9e6) if zeros else None,
+        decreasing_pairs=zeros,
+        largest_drop_ulp=max_ulp,
+        ladder=Ladder(1000, zeros, zeros, zeros),
+        curve=[(float(x), max_ulp if x < -16 else 0.5) for x in range(-110, 111)],
+    )
+
+
+def runtime(name: str, max_ulp: float, zeros: int = 0, *failures: Failure) -> RuntimeFindings:
+    worst = Deviation(math.nan, 0.25, math.nan, math.inf)
+    cases = [
+        CaseFindings(0, 0, 0.0, 0.0, 0, 0, 0.0, None),
+        CaseFindings(257, 514, math.inf if failures else 2.0, 2.0, 3, 1, math.nan, worst),
+    ]
+    return RuntimeFindings(
+        name,
+        "1.0",
+        f"{name}.file",
+        "ran",
+        "",
+        1.25,
+        operator(max_ulp, zeros),
+        cases,
+        list(failures),
+    )
+
+
+def passing_report() -> Report:
+    return Report(
+        model="SimpleNN",
+        lowering="exact",
+        gate="strict",
+        opset=18,
+        formats=["torchscript", "onnx"],
+        inputs=["input=float32[batch,3]"],
+        created="2026-01-02T03:04:05Z",
+        versions={"torch": "2.13.0"},
+        runtimes=[runtime("eager", 0.5), runtime("onnxruntime", 0.5)],
+    )
+
+
+def failing_report() -> Report:
+    """Everything at once: hostile names, a crash, a timeout, infinities, NaN, the demo's parts."""
+    zeros = Failure("premature zeros for x in [-103.9, -16]", "export with `--sigmoid exact`")
+    nan = Failure("sigmoid(nan) is nan, got 4.5e-07", f"ask {HOSTILE}")
+    consequence = Consequences(
+        lowering="exact",
+        rows=2,
+        assert_close_passes=True,
+        differing_from_eager=3,
+        rank_inversions=0,
+        rank_ties=0,
+        decisions_changed=0,
+        zeros=0,
+        log_loss=0.125,
+        eager_log_loss=0.125,
+        worst_surprise=43.5,
+        eager_worst_surprise=43.5,
+        differing_on_same_logits=0,
+        points=[(-40.0, 0.25), (40.0, 0.0)],
+    )
+    native = dataclasses.replace(
+        consequence,
+        lowering="native",
+        rank_inversions=5,
+        rank_ties=26,
+        zeros=21,
+        log_loss=math.inf,
+        worst_surprise=math.inf,
+        points=[(-40.0, 1.2e7), (40.0, math.inf)],
+    )
+    return dataclasses.replace(
+        passing_report(),
+        model=HOSTILE,
+        opset=None,
+        versions={HOSTILE: HOSTILE},
+        notes=[f"not verified in float64: {HOSTILE}"],
+        skipped={"tract": f"not installed; {HOSTILE}"},
+        runtimes=[
+            runtime("eager", 0.5),
+            runtime("onnxruntime", 7.1234e7, 4567, zeros, nan),
+            runtime(HOSTILE, math.inf, 1, nan),
+            RuntimeFindings("openvino", "", "model.onnx", "crashed", f"Error: {HOSTILE}"),
+            RuntimeFindings("slowpoke", "", "model.onnx", "timeout", "no answer in 60 s"),
+        ],
+        training=Training(
+            dataset=HOSTILE,
+            features=["area", HOSTILE],
+            outputs=["malignant", "benign"],
+            train_rows=341,
+            test_rows=228,
+            losses=[0.7, 0.2, 0.1],
+            accuracy=0.969,
+            roc_auc=0.9896,
+            roc_curve=[(0.0, 0.0), (0.0, 0.9), (1.0, 1.0)],
+        ),
+        contrast=[runtime("onnxruntime", 7.1e7, 9, zeros)],
+        consequences=[native, consequence],
+        real_rows=[
+            RealRow(
+                HOSTILE, 7, [1.0, 2.0], "benign", -17.5, 2.5e-8, {"native": 0.0, "exact": 2.5e-8}
+            )
+        ],
+    )
+
+
+@pytest.fixture(params=[passing_report, failing_report], ids=["passing", "failing"])
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Report, Path]:
+    report = request.param()
+    write_report(report, tmp_path)
+    return report, tmp_path
+
+
+class Page(HTMLParser):
+    """Collects elements and text, and insists that every element is closed in its turn."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input", "hr"})
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing, at {self.getpos()}"
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+
+def plain_markdown(source: str) -> str:
+    """The words that a reader of the Markdown sees."""
+    return html.unescape(re.sub(r"\\(.)", r"\1", source)).replace("`", "")
+
+
+def promised_words(report: Report) -> list[str]:
+    """Names, failures, mends and errors that both pages must tell."""
+    words = [report.model, *report.skipped, *report.skipped.values()]
+    words += [*report.inputs, *report.notes]
+    for r in report.runtimes:
+        words += [r.runtime, r.file, r.detail]
+        words += [word for failure in r.failures for word in (failure.what, failure.mend)]
+    return [word.replace("`", "") for word in words]
+
+
+def test_html_is_well_formed_and_says_everything(written: tuple[Report, Path]) -> None:
+    report, directory = written
+    page = Page((directory / "report.html").read_text("utf-8"))
+    text = page.text.replace("`", "")
+    missing = [words for words in promised_words(report) if words not in text]
+    assert missing == []
+
+
+def test_markdown_says_everything(written: tuple[Report, Path]) -> None:
+    report, directory = written
+    text = plain_markdown((directory / "report.md").read_text("utf-8"))
+    missing = [words for words in promised_words(report) if words not in text]
+    assert missing == []
+
+
+def test_html_asks_for_nothing_outside_itself(written: tuple[Report, Path]) -> None:
+    _, directory = written
+    source = (directory / "report.html").read_text("utf-8")
+    assert len(source) < 1_500_000
+    page = Page(source)
+    assert {tag for tag, _ in page.elements} & {
+        "script",
+        "iframe",
+        "img",
+        "object",
+        "base",
+    } == set()
+    for tag, attributes in page.elements:
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        for name in ("src", "href", "srcset", "data", "xlink:href"):
+            assert (attributes.get(name) or "data:,").startswith(("data:", "#")), (tag, attributes)
+    style = source[source.index("<style>") : source.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_html_can_be_read_without_seeing_colours_or_charts(written: tuple[Report, Path]) -> None:
+    report, directory = written
+    page = Page((directory / "report.html").read_text("utf-8"))
+    pictures = [a for _, a in page.elements if a.get("role") == "img"]
+    assert pictures and all(len(a["aria-label"] or "") > 40 for a in pictures)
+    assert all(a.get("aria-hidden") == "true" for tag, a in page.elements if tag == "svg")
+    assert all(a.get("scope") in ("row", "col") for tag, a in page.elements if tag == "th")
+    tables = [tag for tag, _ in page.elements].count("table")
+    assert tables == [tag for tag, _ in page.elements].count("caption")
+    passed = sum(r.passed for r in report.runtimes)
+    assert len(re.findall(r"✓ PASS", page.text)) == passed
+    assert len(re.findall(r"✗ FAIL", page.text)) == len(report.runtimes) - passed
+
+
+def test_markdown_tables_keep_their_columns(written: tuple[Report, Path]) -> None:
+    _, directory = written
+    lines = (directory / "report.md").read_text("utf-8").splitlines()
+    bars = [len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0 for line in lines]
+    ragged = [
+        line
+        for before, after, line in zip(bars, bars[1:], lines[1:], strict=False)
+        if before and after and before != after
+    ]
+    assert max(bars) > 3 and ragged == []
+    assert "<script" not in "".join(lines)
+
+
+def test_json_round_trips(written: tuple[Report, Path]) -> None:
+    report, directory = written
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    values = json.loads((directory / "report.json").read_text("utf-8"), parse_constant=refuse)
+    assert values == json.loads(json.dumps(to_json(report)))
+    assert values["passed"] is report.passed
+    assert [r["runtime"] for r in values["runtimes"]] == [r.runtime for r in report.runtimes]
+    if not report.passed:
+        assert values["runtimes"][2]["operator"]["max_ulp"] == "inf"
+
+
+@pytest.mark.parametrize(
+    ("report", "sentence"),
+    [
+        (passing_report(), "Yes. Every runtime tried is within the strict gate."),
+        (dataclasses.replace(passing_report(), runtimes=[]), "Not known: nothing was verified."),
+        (
+            dataclasses.replace(
+                passing_report(),
+                runtimes=[runtime("eager", 0.5), runtime("onnxruntime", 7e7, 1, Failure("a", "b"))],
+            ),
+            "Not on onnxruntime.",
+        ),
+    ],
+)
+def test_first_line_is_the_verdict(report: Report, sentence: str, tmp_path: Path) -> None:
+    write_report(report, tmp_path)
+    assert (tmp_path / "report.md").read_text("utf-8").splitlines()[0] == f"# {sentence}"
+    assert f"{sentence}</h1>" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0"),
+        (0.5, "0.5"),
+        (2.4796, "2.48"),
+        (31.0, "31"),
+        (1234.4, "1,234"),
+        (99_999.0, "99,999"),
+        (7.1234e7, "7.1e+07"),
+        (math.inf, "∞"),
+    ],
+)
+def test_ulp_is_written_for_people(value: float, shown: str) -> None:
+    assert blocks.ulp(value) == shown
+
+
+def test_inputs_are_written_so_that_they_can_be_tried_again() -> None:
+    assert float(blocks.real(-17.328679513998633)) == pytest.approx(-17.328679513998633, rel=1e-8)
+    assert [blocks.real(x) for x in (-0.0, math.nan, math.inf, -math.inf)] == [
+        "-0",
+        "NaN",
+        "∞",
+        "-∞",
+    ]
+
+
+def relative_luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance of #rrggbb."""
+    channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_colours_keep_their_contrast(mode: str) -> None:
+    palettes = re.findall(r":root \{(.*?)\}", (TEMPLATES / "report.css").read_text(), re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", palettes[mode == "dark"]))
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted(relative_luminance(colours[c]) for c in (one, other))
+        return (high + 0.05) / (low + 0.05)
+
+    words = [("ink", "paper"), ("quiet", "paper"), ("quiet", "shade"), ("ink", "raised")]
+    words += [("ok", "ok-back"), ("bad", "bad-back"), ("ok", "paper"), ("bad", "shade")]
+    lines = [(f"c{n}", back) for n in range(6) for back in ("paper", "shade")]
+    assert {pair: contrast(*pair) for pair in words if contrast(*pair) < 4.5} == {}
+    assert {pair: contrast(*pair) for pair in lines if contrast(*pair) < 2.6} == {}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_page_fits_a_phone_and_loads_nothing(written: tuple[Report, Path], tmp_path: Path) -> None:
+    _, directory = written
+    phone = json.dumps((directory / "report.html").read_text("utf-8")).replace("<", "\\u003c")
+    page = tmp_path / "phone.html"  # a frame: Chromium's own windows are never below 500 pixels
+    page.write_text(
+        f"""<!doctype html><title></title><body><script>
+        const phone = document.createElement("iframe")
+        phone.width = 390; phone.height = 844; phone.style.border = "none"; phone.srcdoc = {phone}
+        phone.onload = () => {{
+            const inside = phone.contentWindow
+            const loaded = inside.performance.getEntriesByType("resource").map(entry => entry.name)
+            const width = phone.contentDocument.scrollingElement.scrollWidth
+            document.title = JSON.stringify([inside.innerWidth, width, loaded])
+        }}
+        document.body.append(phone)</script>""",
+        "utf-8",
+    )
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,900", "--dump-dom"]
+    command = [str(CHROMIUM), *flags, page.as_uri()]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    title = re.search(r"<title>(.*?)</title>", ran.stdout)
+    assert title and title[1], ran.stderr
+    inner_width, scroll_width, loaded = json.loads(html.unescape(title[1]))
+    assert (inner_width, loaded) == (390, [])
+    assert scroll_width <= inner_width
