@@ -11,6 +11,7 @@ import torch
 from mpmath import mp, mpf
 from truth import (
     DTYPES,
+    HARDEST_FLOAT32,
     every_16_bit_input,
     float32_of_every_binade,
     float64_of_every_binade,
@@ -20,20 +21,6 @@ from truth import (
 )
 
 import torch_sigmoid_ext
-
-# Relative distance of σ(x) to the nearest rounding boundary of float32, as a power of two: the
-# inputs with |x| >= 2^-10 where it is least, and the worst of the near-ties at tiny |x|.
-HARDEST_FLOAT32 = {
-    "-0x1.250c02p-10": -54.98,
-    "0x1.437902p-5": -53.07,
-    "-0x1.2082ep-3": -52.81,
-    "0x1.250c08p-9": -50.87,
-    "-0x1.32c9ap-1": -50.79,
-    "-0x1.46c7e8p-4": -49.81,
-    "-0x1p-24": -76.6,
-    "0x1p-23": -73.6,
-    "-0x1.8p-23": -71.8,
-}
 
 
 def worst_of(inputs: torch.Tensor, outputs: torch.Tensor) -> tuple[float, float, float]:

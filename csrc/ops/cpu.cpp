@@ -5,6 +5,7 @@
 
 #include "../kernels/cpu/select.h"
 #include "elementwise.h"
+#include "memory.h"
 
 namespace torch_sigmoid_ext::ops {
 namespace {
@@ -50,6 +51,7 @@ at::Tensor sigmoid_cpu(const at::Tensor& self, bool fast) {
   if (is_flat(self)) {
     check_dtype("sigmoid", "input", self);
     output = at::empty(self.sizes(), self.options());
+    advise_huge_pages(output);
     run_flat(self, fast, output);
     return output;
   }

@@ -28,35 +28,66 @@ struct Entry {
 Entry sigmoid_entry;
 Entry sigmoid_inplace_entry;
 
-bool is_plain(PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
-  return count == 1 && keywords == nullptr && THPVariable_CheckExact(arguments[0]) &&
-         !at::impl::torch_function_mode_enabled() && !torch::jit::tracer::isTracing();
-}
+// The arguments of a plain call; `plain` is false where Python has to look at them.
+struct Arguments {
+  bool plain = false;
+  PyObject* input = nullptr;
+  bool fast = false;
+  PyObject* out = nullptr;  // nullptr for None
 
-PyObject* sigmoid(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
-  HANDLE_TH_ERRORS
-  if (!is_plain(arguments, count, keywords)) {
-    return PyObject_Vectorcall(sigmoid_entry.function, arguments, count, keywords);
+  Arguments(PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
+    if (count != 1 || !THPVariable_CheckExact(values[0]) ||
+        at::impl::torch_function_mode_enabled() || torch::jit::tracer::isTracing()) {
+      return;
+    }
+    input = values[0];
+    const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+    for (Py_ssize_t i = 0; i < named; ++i) {
+      PyObject* name = PyTuple_GET_ITEM(keywords, i);
+      PyObject* value = values[count + i];
+      if (PyUnicode_CompareWithASCIIString(name, "fast") == 0 && PyBool_Check(value)) {
+        fast = value == Py_True;
+      } else if (PyUnicode_CompareWithASCIIString(name, "out") == 0 &&
+                 (value == Py_None || THPVariable_CheckExact(value))) {
+        out = value == Py_None ? nullptr : value;
+      } else {
+        return;
+      }
+    }
+    plain = true;
   }
-  const at::Tensor& input = THPVariable_Unpack(arguments[0]);
+};
+
+PyObject* sigmoid(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
+  HANDLE_TH_ERRORS
+  const Arguments arguments(values, count, keywords);
+  if (!arguments.plain) {
+    return PyObject_Vectorcall(sigmoid_entry.function, values, count, keywords);
+  }
+  const at::Tensor& input = THPVariable_Unpack(arguments.input);
   at::Tensor output;
-  {
+  if (arguments.out != nullptr) {
+    at::Tensor out = THPVariable_Unpack(arguments.out);
     const pybind11::gil_scoped_release no_gil;
-    output = ops::sigmoid().call(input, /*fast=*/false);
+    output = ops::sigmoid_out().call(input, arguments.fast, out);
+  } else {
+    const pybind11::gil_scoped_release no_gil;
+    output = ops::sigmoid().call(input, arguments.fast);
   }
   return THPVariable_Wrap(std::move(output));
   END_HANDLE_TH_ERRORS
 }
 
-PyObject* sigmoid_(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
+PyObject* sigmoid_(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
   HANDLE_TH_ERRORS
-  if (!is_plain(arguments, count, keywords)) {
-    return PyObject_Vectorcall(sigmoid_inplace_entry.function, arguments, count, keywords);
+  const Arguments arguments(values, count, keywords);
+  if (!arguments.plain || arguments.out != nullptr) {
+    return PyObject_Vectorcall(sigmoid_inplace_entry.function, values, count, keywords);
   }
-  at::Tensor input = THPVariable_Unpack(arguments[0]);
+  at::Tensor input = THPVariable_Unpack(arguments.input);
   {
     const pybind11::gil_scoped_release no_gil;
-    ops::sigmoid_().call(input, /*fast=*/false);
+    ops::sigmoid_().call(input, arguments.fast);
   }
   return THPVariable_Wrap(std::move(input));
   END_HANDLE_TH_ERRORS

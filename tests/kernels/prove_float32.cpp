@@ -76,68 +76,83 @@ std::uint64_t mix(std::uint64_t value) {  // splitmix64's finalizer
   return value ^ (value >> 31);
 }
 
-Tally check(std::uint32_t first) {
-  std::vector<float> inputs(kChunk), outputs(kChunk);
+// One chunk through every set; the reference is computed once for all of them.
+void check(std::uint32_t first, const std::vector<const kernels::KernelSet*>& sets,
+           std::vector<Tally>& tallies) {
+  constexpr auto kFloat32 = static_cast<std::size_t>(kernels::ElementType::kFloat32);
+  std::vector<float> inputs(kChunk);
+  std::vector<std::vector<float>> outputs(sets.size(), std::vector<float>(kChunk));
   for (std::uint32_t i = 0; i < kChunk; ++i) inputs[i] = std::bit_cast<float>(first + i);
-  const auto index = static_cast<std::size_t>(kernels::ElementType::kFloat32);
-  kernels::cpu::scalar().exact[index](inputs.data(), sizeof(float), outputs.data(), sizeof(float),
-                                      kChunk);
-  Tally tally;
+  for (std::size_t s = 0; s < sets.size(); ++s) {
+    sets[s]->exact[kFloat32](inputs.data(), sizeof(float), outputs[s].data(), sizeof(float),
+                             kChunk);
+  }
   for (std::uint32_t i = 0; i < kChunk; ++i) {
     const float x = inputs[i];
-    const float y = outputs[i];
-    const std::uint32_t bits = std::isnan(y) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(y);
-    tally.hash += mix(static_cast<std::uint64_t>(first + i) << 32 | bits);
-    if (std::isnan(x)) {
-      tally.misrounded += std::isnan(y) ? 0 : 1;
-      continue;
-    }
-    const long double truth = reference(x);
     const float magnitude = std::fabs(x);
+    const long double truth = std::isnan(x) ? 0 : reference(x);
     const bool series = magnitude > 0x1p-26f && magnitude < 0x1p-10f;
     const float expected = series ? rounded_series(x) : static_cast<float>(truth);
-    if (!(y == expected)) ++tally.misrounded;
-
     const float neighbour = std::nextafter(expected, truth > expected ? 2.0f : -1.0f);
     const long double spacing = std::fabs(static_cast<long double>(neighbour) - expected);
-    const auto ulp = static_cast<double>(std::fabs(y - truth) / spacing);
-    if (ulp > tally.worst_ulp) {
-      tally.worst_ulp = ulp;
-      tally.worst_input = x;
-    }
-    if (magnitude >= 0x1p-10f && x < 17.5f && x > -104.5f) {
-      const long double boundary = (static_cast<long double>(neighbour) + expected) / 2;
-      const auto distance = static_cast<double>(std::fabs(truth - boundary) / truth);
-      tally.nearest = std::min(tally.nearest, distance);
+    for (std::size_t s = 0; s < sets.size(); ++s) {
+      Tally& tally = tallies[s];
+      const float y = outputs[s][i];
+      const std::uint32_t bits = std::isnan(y) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(y);
+      tally.hash += mix(static_cast<std::uint64_t>(first + i) << 32 | bits);
+      if (std::isnan(x)) {
+        tally.misrounded += std::isnan(y) ? 0 : 1;
+        continue;
+      }
+      if (!(y == expected)) ++tally.misrounded;
+      const auto ulp = static_cast<double>(std::fabs(y - truth) / spacing);
+      if (ulp > tally.worst_ulp) {
+        tally.worst_ulp = ulp;
+        tally.worst_input = x;
+      }
+      if (magnitude >= 0x1p-10f && x < 17.5f && x > -104.5f) {
+        const long double boundary = (static_cast<long double>(neighbour) + expected) / 2;
+        const auto distance = static_cast<double>(std::fabs(truth - boundary) / truth);
+        tally.nearest = std::min(tally.nearest, distance);
+      }
     }
   }
-  return tally;
 }
 
 }  // namespace
 
 int main() {
+  const std::vector<const kernels::KernelSet*> sets = kernels::cpu::available();
   std::atomic<std::uint32_t> next{0};
   std::mutex lock;
-  Tally total;
+  std::vector<Tally> totals(sets.size());
   std::vector<std::thread> threads;
   for (unsigned t = 0; t < std::max(1u, std::thread::hardware_concurrency()); ++t) {
     threads.emplace_back([&] {
       for (std::uint32_t chunk = next++; chunk < (1ull << 32) / kChunk; chunk = next++) {
-        const Tally tally = check(chunk * kChunk);
+        std::vector<Tally> tallies(sets.size());
+        check(chunk * kChunk, sets, tallies);
         const std::scoped_lock guard(lock);
-        total.add(tally);
+        for (std::size_t s = 0; s < sets.size(); ++s) totals[s].add(tallies[s]);
         if (chunk % 256 == 0) std::fprintf(stderr, "%u of 4096 chunks\n", chunk);
       }
     });
   }
   for (auto& thread : threads) thread.join();
-  std::printf("float32, scalar kernel, all 2^32 inputs\n");
-  std::printf("misrounded             %llu\n", static_cast<unsigned long long>(total.misrounded));
-  std::printf("worst error            %.7f ULP at %a\n", total.worst_ulp,
-              static_cast<double>(total.worst_input));
-  std::printf("nearest to a boundary  2^%.2f of the value, reference good to 2^-61.5\n",
-              std::log2(total.nearest));
-  std::printf("hash of all outputs    %016llx\n", static_cast<unsigned long long>(total.hash));
-  return total.misrounded == 0 ? 0 : 1;
+  std::printf(
+      "float32, all 2^32 inputs; the reference is good to 2^-61.5, and where |x| >= 2^-10 no\n");
+  std::printf("true value is nearer to a rounding boundary than 2^%.2f of itself\n\n",
+              std::log2(totals.front().nearest));
+  std::printf("%-8s %10s  %-28s  %s\n", "kernels", "misrounded", "worst error",
+              "hash of all outputs");
+  bool proved = true;
+  for (std::size_t s = 0; s < sets.size(); ++s) {
+    const Tally& total = totals[s];
+    std::printf("%-8s %10llu  %.7f ULP at %-10a  %016llx\n", sets[s]->name,
+                static_cast<unsigned long long>(total.misrounded), total.worst_ulp,
+                static_cast<double>(total.worst_input),
+                static_cast<unsigned long long>(total.hash));
+    proved = proved && total.misrounded == 0;
+  }
+  return proved ? 0 : 1;
 }

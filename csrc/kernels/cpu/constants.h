@@ -76,4 +76,34 @@ inline constexpr Exp2Entry kExp2Table[32] = {
     {0x1.059b0d3158574p-1, 0x1.d73e2a475b465p-56},  // j = 31
 };
 
+// What the double core cannot decide; the reasons stand in sigmoid_f32.h.
+inline constexpr float kNearZero = 0x1.0000000000000p-11f;  // |x| below it: 1/2 + x · slope
+inline constexpr float kNearZeroSlope = 0x1.fffffe0000000p-3f;  // (1 - 2^-24) / 4
+inline constexpr float kHardestInput = -0x1.250c020000000p-10f;  // 2^-54.98 beside a boundary
+inline constexpr float kHardestOutput = 0x1.ffb6be0000000p-2f;  // its sigmoid
+
+inline constexpr float kLog2EFloat = 0x1.7154760000000p+0f;  // log2 e
+inline constexpr float kLn2HighFloat = 0x1.62e4300000000p-1f;  // ln 2
+inline constexpr float kLn2LowFloat = -0x1.05c6100000000p-29f;  // ln 2 - kLn2HighFloat
+
+// e^r · 2^(-j/entries) in float32, for the vector kernels.
+template <int kEntries, int kTerms>
+struct Exp2Float {
+  float table[kEntries];       // 2^(26 + log2(entries) - j/entries)
+  float errors[kEntries];      // 2^(-j/entries) / its float32 - 1
+  float coefficients[kTerms];  // e^r = 1 + r + r² · q(r): q, lowest first
+};
+
+// |r| <= ln 2 / 64
+alignas(64) inline constexpr Exp2Float<32, 3> kExp2Float32 = {
+    {0x1.0000000000000p+31f, 0x1.f507660000000p+30f, 0x1.ea4afa0000000p+30f, 0x1.dfc9740000000p+30f, 0x1.d5818e0000000p+30f, 0x1.cb720e0000000p+30f, 0x1.c199be0000000p+30f, 0x1.b7f7700000000p+30f, 0x1.ae89fa0000000p+30f, 0x1.a5503c0000000p+30f, 0x1.9c49180000000p+30f, 0x1.93737c0000000p+30f, 0x1.8ace540000000p+30f, 0x1.82589a0000000p+30f, 0x1.7a11480000000p+30f, 0x1.71f75e0000000p+30f, 0x1.6a09e60000000p+30f, 0x1.6247ec0000000p+30f, 0x1.5ab07e0000000p+30f, 0x1.5342b60000000p+30f, 0x1.4bfdae0000000p+30f, 0x1.44e0860000000p+30f, 0x1.3dea640000000p+30f, 0x1.371a740000000p+30f, 0x1.306fe00000000p+30f, 0x1.29e9e00000000p+30f, 0x1.2387a60000000p+30f, 0x1.1d48740000000p+30f, 0x1.172b840000000p+30f, 0x1.11301e0000000p+30f, 0x1.0b55860000000p+30f, 0x1.059b0e0000000p+30f},
+    {0x0.0p+0f, -0x1.2ad5f80000000p-27f, 0x1.61428e0000000p-28f, -0x1.ab71320000000p-26f, -0x1.a5217c0000000p-28f, -0x1.b5151e0000000p-28f, -0x1.6961b40000000p-28f, -0x1.e4c8860000000p-26f, -0x1.f9c3040000000p-27f, -0x1.0b7ec80000000p-25f, 0x1.a3b5e40000000p-28f, -0x1.348e560000000p-25f, 0x1.67a1ca0000000p-28f, -0x1.1c21420000000p-26f, -0x1.05cb440000000p-25f, 0x1.8b2bb80000000p-26f, 0x1.26055c0000000p-26f, -0x1.6cb2840000000p-25f, -0x1.00d8ac0000000p-27f, -0x1.c541b40000000p-26f, -0x1.0a35500000000p-25f, 0x1.336de20000000p-30f, 0x1.370be40000000p-25f, -0x1.cde8ce0000000p-26f, 0x1.1250020000000p-25f, -0x1.2b0dbc0000000p-25f, 0x1.9649040000000p-25f, -0x1.a2fbb20000000p-25f, -0x1.9c0c220000000p-27f, -0x1.dda2fc0000000p-25f, 0x1.8d96d40000000p-25f, -0x1.9474140000000p-25f},
+    {0x1.0000000000000p-1f, 0x1.5555b80000000p-3f, 0x1.5555960000000p-5f}};
+
+// |r| <= ln 2 / 32
+alignas(64) inline constexpr Exp2Float<16, 4> kExp2Float16 = {
+    {0x1.0000000000000p+30f, 0x1.ea4afa0000000p+29f, 0x1.d5818e0000000p+29f, 0x1.c199be0000000p+29f, 0x1.ae89fa0000000p+29f, 0x1.9c49180000000p+29f, 0x1.8ace540000000p+29f, 0x1.7a11480000000p+29f, 0x1.6a09e60000000p+29f, 0x1.5ab07e0000000p+29f, 0x1.4bfdae0000000p+29f, 0x1.3dea640000000p+29f, 0x1.306fe00000000p+29f, 0x1.2387a60000000p+29f, 0x1.172b840000000p+29f, 0x1.0b55860000000p+29f},
+    {0x0.0p+0f, 0x1.61428e0000000p-28f, -0x1.a5217c0000000p-28f, -0x1.6961b40000000p-28f, -0x1.f9c3040000000p-27f, 0x1.a3b5e40000000p-28f, 0x1.67a1ca0000000p-28f, -0x1.05cb440000000p-25f, 0x1.26055c0000000p-26f, -0x1.00d8ac0000000p-27f, -0x1.0a35500000000p-25f, 0x1.370be40000000p-25f, 0x1.1250020000000p-25f, 0x1.9649040000000p-25f, -0x1.9c0c220000000p-27f, 0x1.8d96d40000000p-25f},
+    {0x1.0000000000000p-1f, 0x1.5555560000000p-3f, 0x1.5556b40000000p-5f, 0x1.1111d80000000p-7f}};
+
 }  // namespace torch_sigmoid_ext::kernels::cpu

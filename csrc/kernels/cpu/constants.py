@@ -44,6 +44,65 @@ def exp_remainder(r: mpf) -> mpf:
     return mpmath.nsum(lambda n: r**n / mpmath.factorial(n + 2), [0, 40])
 
 
+def to_float32(value: mpf) -> mpf:
+    return to_bits(value, 24)
+
+
+def float_list(values: list[mpf]) -> str:
+    return "{" + ", ".join(literal(value) + "f" for value in values) + "}"
+
+
+def float_scalar(name: str, value: mpf, meaning: str) -> str:
+    return f"inline constexpr float {name} = {literal(value)}f;  // {meaning}"
+
+
+def exp2_float(entries: int, degree: int) -> list[str]:
+    """2^(-j/entries) in float32 with what it lacks, and the polynomial for the rest of e^r."""
+    exact = [mpf(2) ** (mpf(-j) / entries) for j in range(entries)]
+    table = [to_float32(value) for value in exact]
+    errors = [to_float32(value / near - 1) for value, near in zip(exact, table, strict=True)]
+    bound = mpmath.ln(2) / (2 * entries)
+    up = 26 + entries.bit_length() - 1  # binades; sigmoid_f32_vector.h says why
+    coefficients = [to_float32(c) for c in interpolate(exp_remainder, bound, degree)]
+    return [
+        f"// |r| <= ln 2 / {2 * entries}",
+        f"alignas(64) inline constexpr Exp2Float<{entries}, {degree + 1}> kExp2Float{entries} = {{",
+        f"    {float_list([value * 2**up for value in table])},",
+        f"    {float_list(errors)},",
+        f"    {float_list(coefficients)}}};",
+        "",
+    ]
+
+
+def float_constants() -> list[str]:
+    """Those of the compensated float32 kernel, sigmoid_f32_vector.h."""
+    ln2 = mpmath.ln(2)
+    high = to_float32(ln2)
+    hardest = mpf(float.fromhex("-0x1.250c02p-10"))
+    return [
+        "// What the double core cannot decide; the reasons stand in sigmoid_f32.h.",
+        float_scalar("kNearZero", mpf(2) ** -11, "|x| below it: 1/2 + x · slope"),
+        float_scalar("kNearZeroSlope", mpf(1) / 4 - mpf(2) ** -26, "(1 - 2^-24) / 4"),
+        float_scalar("kHardestInput", hardest, "2^-54.98 beside a boundary"),
+        float_scalar("kHardestOutput", to_float32(1 / (1 + mpmath.exp(-hardest))), "its sigmoid"),
+        "",
+        float_scalar("kLog2EFloat", to_float32(1 / ln2), "log2 e"),
+        float_scalar("kLn2HighFloat", high, "ln 2"),
+        float_scalar("kLn2LowFloat", to_float32(ln2 - high), "ln 2 - kLn2HighFloat"),
+        "",
+        "// e^r · 2^(-j/entries) in float32, for the vector kernels.",
+        "template <int kEntries, int kTerms>",
+        "struct Exp2Float {",
+        "  float table[kEntries];       // 2^(26 + log2(entries) - j/entries)",
+        "  float errors[kEntries];      // 2^(-j/entries) / its float32 - 1",
+        "  float coefficients[kTerms];  // e^r = 1 + r + r² · q(r): q, lowest first",
+        "};",
+        "",
+        *exp2_float(32, 2),
+        *exp2_float(16, 3),
+    ]
+
+
 def array(name: str, values: list[mpf], meaning: str) -> list[str]:
     lines = [f"// {meaning}", f"inline constexpr double {name}[{len(values)}] = {{"]
     lines += [f"    {literal(v)},  // {mpmath.nstr(v, 17)}" for v in values]
@@ -98,6 +157,7 @@ def constants() -> str:
         *(f"    {{{literal(h)}, {literal(low)}}},  // j = {j}" for j, (h, low) in enumerate(table)),
         "};",
         "",
+        *float_constants(),
         "}  // namespace torch_sigmoid_ext::kernels::cpu",
     ]
     return "\n".join(lines)

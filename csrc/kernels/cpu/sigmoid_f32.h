@@ -21,8 +21,8 @@ namespace torch_sigmoid_ext::kernels::cpu {
 inline float sigmoid(float input) {
   const double x = input;
   const double near_zero = 0.5 + x * 0x1.ffffff8p-3;  // exact product; the slope is (1 - 2^-30) / 4
-  const double y = std::fabs(x) < 0x1p-11 ? near_zero : sigmoid_core(x);
-  return input == -0x1.250c02p-10f ? 0x1.ffb6bep-2f : static_cast<float>(y);
+  const double y = std::fabs(x) < kNearZero ? near_zero : sigmoid_core(x);
+  return input == kHardestInput ? kHardestOutput : static_cast<float>(y);
 }
 
 }  // namespace torch_sigmoid_ext::kernels::cpu

@@ -3,6 +3,7 @@
 
 #include "backward.h"
 #include "half.h"
+#include "scalar.h"
 #include "select.h"
 #include "sigmoid_f32.h"
 #include "sigmoid_f64.h"
@@ -40,6 +41,8 @@ void sigmoid_backward_run(const void* grad_output, std::int64_t grad_output_stri
 }
 
 }  // namespace
+
+float sigmoid_scalar(float input) { return sigmoid(input); }
 
 const KernelSet& scalar() {
   static constexpr std::array<Sigmoid, kElementTypes> kExact = {

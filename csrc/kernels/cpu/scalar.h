@@ -1,0 +1,9 @@
+// One element at a time, in code that every CPU runs: for lanes that a vector kernel cannot decide.
+#pragma once
+
+namespace torch_sigmoid_ext::kernels::cpu {
+
+// Not inline: a copy compiled for a wide instruction set could otherwise become everyone's.
+float sigmoid_scalar(float input);
+
+}  // namespace torch_sigmoid_ext::kernels::cpu

@@ -1,0 +1,76 @@
+"""Every kernel set that this CPU runs returns the same bits, wherever an element lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from truth import HARDEST_FLOAT32, float32_of_every_binade, rounded, true_sigmoid
+
+from torch_sigmoid_ext import sigmoid
+
+SETS = ["scalar", "avx2", "avx512"]
+HASH = """
+import ctypes, sys; sys.path.insert(0, {tests!r})
+import torch_sigmoid_ext
+from test_kernels import hash_of_results
+library = ctypes.CDLL(torch_sigmoid_ext.library_path())
+library.torch_sigmoid_ext_kernels.restype = ctypes.c_char_p
+print(library.torch_sigmoid_ext_kernels().decode(), hash_of_results())
+"""
+
+
+def questions() -> torch.Tensor:
+    hard = torch.tensor([float.fromhex(x) for x in HARDEST_FLOAT32])
+    special = torch.tensor([torch.inf, -torch.inf, 0.0, -0.0])
+    dense = [torch.linspace(a, b, 40_000) for a, b in ((-110, 110), (-21, 24), (-1, 1))]
+    return torch.cat([float32_of_every_binade(300), hard, special, *dense])
+
+
+def hash_of_results() -> str:
+    """Of the results for the questions: in order, shuffled, strided, reversed, in odd pieces."""
+    inputs = questions()
+    expected = sigmoid(inputs)
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sigmoid(inputs[order]), expected[order]), "neighbours changed a result"
+    assert torch.equal(sigmoid(inputs[::3]), expected[::3]), "a stride changed a result"
+    assert torch.equal(sigmoid(inputs.flip(0)), expected.flip(0))
+    for start, length in ((1, 1), (3, 15), (5, 31), (7, 63), (2, 65), (9, 127), (4, 1000)):
+        guarded = torch.full((length + 2,), -7.0)
+        sigmoid(inputs[start : start + length], out=guarded[1:-1])
+        assert torch.equal(guarded[1:-1], expected[start : start + length])
+        assert guarded[0] == guarded[-1] == -7, "wrote outside of the output"
+    written = inputs.clone()
+    torch.ops.torch_sigmoid_ext.sigmoid_(written)
+    assert torch.equal(written, expected), "in place changed a result"
+    return hashlib.sha256(expected.numpy().tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("kernels", SETS)
+def test_kernel_set_gives_the_bits_of_the_one_chosen_here(kernels: str) -> None:
+    code = HASH.format(tests=str(Path(__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TORCH_SIGMOID_EXT_KERNELS": kernels},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    chosen, hashed = done.stdout.split()
+    if chosen != kernels:
+        pytest.skip(f"this CPU does not run the {kernels} kernels")
+    assert hashed == hash_of_results()
+
+
+def test_a_hard_lane_is_right_in_every_place_of_a_block() -> None:
+    for text in HARDEST_FLOAT32:
+        x = float.fromhex(text)
+        expected = rounded(true_sigmoid(x), torch.float32)
+        for filling in (0.3, -50.0, -100.0, 30.0, torch.nan):
+            block = torch.full((64, 64), filling).fill_diagonal_(x)
+            assert (sigmoid(block).diagonal() == expected).all(), (text, filling)
