@@ -12,6 +12,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from torch_sigmoid_ext.export import blocks
@@ -250,6 +251,53 @@ def test_html_asks_for_nothing_outside_itself(written: tuple[Report, Path]) -> N
             assert (attributes.get(name) or "data:,").startswith(("data:", "#")), (tag, attributes)
     style = source[source.index("<style>") : source.index("</style>")]
     assert "url(" not in style and "@import" not in style
+
+
+def test_charts_leave_colour_and_font_to_the_page_and_share_no_id(
+    written: tuple[Report, Path],
+) -> None:
+    _, directory = written
+    source = (directory / "report.html").read_text("utf-8")
+    ids = [a["id"] for _, a in Page(source).elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    charts = "".join(re.findall(r"<svg.*?</svg>", source, re.DOTALL))
+    assert set(re.findall(r'href="#(.*?)"', charts)) <= set(ids)
+    paints = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", charts))
+    style = (TEMPLATES / "report.css").read_text("utf-8")
+    assert (
+        {"var(--quiet)", "var(--c1)"}
+        < paints
+        <= {"none"} | {f"var({name})" for name in re.findall(r"(--\w+):", style)}
+    )
+    assert re.findall(r"(?i)#[0-9a-f]{6}|font|<image|<style|<!|xmlns", charts) == []
+
+
+def test_pages_are_the_same_again_and_matplotlib_is_left_alone(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    pages = set()
+    for _ in range(2):
+        write_report(failing_report(), tmp_path)
+        pages.add((tmp_path / "report.html").read_bytes())
+    assert len(pages) == 1
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_looks_that_the_user_gave_matplotlib_do_not_show(tmp_path: Path) -> None:
+    write_report(passing_report(), tmp_path)
+    expected = (tmp_path / "report.html").read_bytes()
+    with matplotlib.rc_context({"lines.linewidth": 9, "xtick.direction": "in", "font.size": 30}):
+        write_report(passing_report(), tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == expected
+
+
+def test_flags_that_mend_are_set_as_code() -> None:
+    mends = ["export with --sigmoid exact (same bits) or `--sigmoid stable`", "--convert if it", ""]
+    found = runtime("onnxruntime", 0.5, 0, *(Failure("what", mend) for mend in mends))
+    assert [mend for _, mend in blocks.Outside.of("title", found).findings] == [
+        "export with `--sigmoid exact` (same bits) or `--sigmoid stable`",
+        "`--convert` if it",
+        "",
+    ]
 
 
 def test_html_can_be_read_without_seeing_colours_or_charts(written: tuple[Report, Path]) -> None:

@@ -1,0 +1,205 @@
+"""The commands of ``torch-sigmoid-ext``: what they take, and what they show."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from .findings import Report, RuntimeFindings
+
+# The heavy imports (onnx, scikit-learn, the pipeline) are inside the commands: --help is quick.
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Export a model with a correctly rounded sigmoid, and show in ULP what each runtime makes "
+    "of it. Exit codes: 0 within the gate, 1 a runtime is outside it, 2 wrong usage or bad input, "
+    "3 something asked for by name is not installed.",
+)
+
+Runtimes = Annotated[
+    str | None,
+    typer.Option("--runtime", metavar="NAME,...", help="Default: all that are installed."),
+]
+Gate = Annotated[
+    str | None,
+    typer.Option(
+        help="What a runtime must keep to: exact (the same bits), strict (4 ULP and no premature "
+        "zeros; the default), portable (8 ULP, subnormals may be flushed) or absolute (1e-6)."
+    ),
+]
+Output = Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")]
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="SimpleNN, package.module:factory or path/file.py:factory."
+        ),
+    ],
+    output: Output,
+    format: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="torchscript, onnx; default: both.")
+    ] = None,
+    sigmoid: Annotated[
+        str,
+        typer.Option(
+            help="What it becomes in ONNX. exact: float64 inside, the operator's bits. stable: "
+            "float32, keeps the tails. native: one Sigmoid node, whatever the runtime makes of it."
+        ),
+    ] = "exact",
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DTYPE[DIMS]",
+            help="Each argument of forward: 'x=float32\\[batch,3]'; a named dimension is dynamic.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A state dict: .safetensors, or a file of torch.save.")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset, checked in the file.")] = None,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="Replace torch's own sigmoid in the model by ours.")
+    ] = False,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Write the files only.")] = False,
+    runtime: Runtimes = None,
+    gate: Gate = None,
+) -> None:
+    """Export MODEL, run the files in every runtime, compare with the float64 truth, and report."""
+    from .bundle import check_free
+    from .gates import DEFAULT_GATE
+    from .model import load_model, parse_inputs
+    from .pipeline import export_bundle
+
+    check_free(output)
+    loaded = load_model(model, weights, convert=convert)
+    inputs = parse_inputs(input or [], model)
+    report = export_bundle(
+        loaded.module,
+        model,
+        inputs,
+        output,
+        formats=_names(format),
+        lowering=sigmoid,
+        gate=gate or DEFAULT_GATE,
+        runtimes=_names(runtime),
+        opset=opset,
+        verify=not no_verify,
+        translations=loaded.translations,
+        console=_stderr(),
+    )
+    _show(report)
+    _stdout().print(f"report: {output / 'report.html'}", soft_wrap=True, highlight=False)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(help="A bundle that export wrote.", metavar="DIR")],
+    runtime: Runtimes = None,
+    gate: Gate = None,
+) -> None:
+    """Verify a bundle again, anywhere, later; without --gate, by the gate it was exported with."""
+    from .pipeline import verify_again
+
+    report = verify_again(directory, gate=gate, runtimes=_names(runtime), console=_stderr())
+    _show(report)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def demo(output: Output) -> None:
+    """Train SimpleNN on real data, export it, verify it, and show what a lowering costs."""
+    from .demo import run_demo
+
+    report = run_demo(output, _stderr())
+    _show(report)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what works here, and how to mend what does not."""
+    from .doctor import examine
+
+    table = Table(box=box.SIMPLE)
+    for column in ("part", "state", "detail"):
+        table.add_column(column, overflow="fold")
+    checks = examine()
+    for check in checks:
+        table.add_row(check.part, Text(check.state, _STYLES.get(check.state, "")), check.detail)
+    _stdout().print(table)
+    if not all(check.state == "ok" for check in checks if check.core):
+        raise typer.Exit(1)
+
+
+_STYLES = {"ok": "green", "within": "green", "missing": "yellow", "broken": "red", "OUTSIDE": "red"}
+
+
+def _show(report: Report) -> None:
+    """A row a runtime, then every failure with its mend, then what was left out."""
+    out = _stdout()
+    table = Table(box=box.SIMPLE, title=f"gate {report.gate}", title_justify="left")
+    table.add_column("runtime")
+    table.add_column("max ULP", justify="right")
+    table.add_column("against the truth", justify="right")
+    table.add_column("zeros", justify="right")
+    table.add_column("model, max ULP", justify="right")
+    table.add_column("eager's", justify="right")
+    table.add_column("verdict")
+    for found in report.runtimes:
+        table.add_row(f"{found.runtime} {found.version}", *_figures(found), _verdict(found))
+    if report.runtimes:
+        out.print(table)
+    lines = []
+    for found in report.runtimes:
+        for failure in found.failures:
+            lines.append(f"{found.runtime}: {failure.what}")
+        for mend in dict.fromkeys(failure.mend for failure in found.failures if failure.mend):
+            lines.append(f"    to mend: {mend}")
+    lines += [f"skipped {name}: {why}" for name, why in report.skipped.items()]
+    lines += [f"note: {note}" for note in report.notes]
+    for line in lines:
+        out.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _figures(found: RuntimeFindings) -> list[str]:
+    operator, cases = found.operator, found.cases
+    return [
+        f"{operator.max_ulp:.4g}" if operator else "-",
+        f"{operator.differing} differing bits of {operator.points}" if operator else "-",
+        f"{operator.premature_zeros}" if operator else "-",
+        f"{max(case.max_ulp for case in cases):.4g}" if cases else "-",
+        f"{max(case.eager_ulp for case in cases):.4g}" if cases else "-",
+    ]
+
+
+def _verdict(found: RuntimeFindings) -> Text:
+    verdict = "within" if found.passed else "OUTSIDE"
+    return Text(verdict if found.status == "ran" else found.status, _STYLES[verdict])
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The names of a comma-separated list."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _stdout() -> Console:
+    # Without a terminal lines are for grep: no number is wrapped.
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, width=None if sys.stderr.isatty() else 160)

@@ -1,0 +1,64 @@
+"""One module an export format, all behind one verb: ``export(program, path)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..model import InputSpec, example_sizes
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a format turns into a file."""
+
+    module: nn.Module  # in eval mode
+    inputs: Sequence[InputSpec]
+    outputs: Sequence[str]
+    lowering: str = "exact"  # ONNX: what the sigmoid becomes
+    opset: int | None = None  # ONNX: None for the exporter's own choice
+    translations: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)  # ONNX: the user's
+
+    def example(self, grow: int = 0) -> tuple[Tensor, ...]:
+        """Inputs of ones, every dynamic dimension ``grow`` above its example size."""
+        sizes = {name: size + grow for name, size in example_sizes(self.inputs).items()}
+        return tuple(
+            torch.ones(spec.shape(sizes), dtype=getattr(torch, spec.dtype)) for spec in self.inputs
+        )
+
+
+class Format(Protocol):
+    """An export format."""
+
+    name: str  # on the command line
+    suffix: str  # of its files: model + suffix, operator + suffix
+    install: str  # the command that brings what it needs
+
+    def missing(self) -> str:
+        """What it needs and cannot import, or "" where it can work."""
+
+    def export(self, program: Program, path: Path) -> dict[str, Any]:
+        """Write the file, check in the file what was asked for, and say what it needs at run time.
+
+        Returns the manifest's entry: ``requires``, a sentence, and what else is worth knowing.
+        Raises UsageError where the file is not, or cannot be, what was asked for.
+        """
+
+
+def _formats() -> dict[str, Format]:
+    from .onnx import Onnx
+    from .torchscript import TorchScript
+
+    formats: list[Format] = [TorchScript(), Onnx()]
+    return {format.name: format for format in formats}
+
+
+FORMATS = _formats()
+PLANNED = {"pt2": "torch.export's file", "aoti": "a package compiled by AOTInductor"}
+LOWERINGS = ("exact", "stable", "native")  # --sigmoid; lowering.py has them, and needs onnxscript
+PLANNED_LOWERINGS = {"function": "a model-local function that a runtime can replace by its kernel"}

@@ -1,0 +1,37 @@
+"""ONNX's own ReferenceEvaluator: the specification in numpy, slow and plain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from . import Array, Run
+
+
+class Reference:
+    """onnx.reference.ReferenceEvaluator."""
+
+    name = "reference"
+    format = "onnx"
+    install = "pip install onnx"
+
+    def version(self) -> str:
+        try:
+            import onnx.reference
+        except ImportError:
+            return ""
+        return str(onnx.__version__)
+
+    def load(self, path: Path) -> Run:
+        import onnx.reference
+
+        evaluator = onnx.reference.ReferenceEvaluator(str(path))
+        names = evaluator.input_names
+
+        def run(inputs: list[Array]) -> list[Array]:
+            with np.errstate(all="ignore"):  # e^x may overflow on its way to a right result
+                outputs = evaluator.run(None, dict(zip(names, inputs, strict=True)))
+            return [np.asarray(output) for output in outputs]
+
+        return run

@@ -1,0 +1,183 @@
+"""What the model level is verified on: fresh inputs, the float64 truth, and eager's own outputs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from .errors import UsageError
+from .model import EXAMPLE_BATCH, InputSpec, example_sizes, named_dims
+
+Array = NDArray[Any]
+
+LARGE_BATCH = 1024
+LARGEST_INPUT = 1 << 22  # elements: where one row is large, the large batch is smaller
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One batch, a list of arrays each for inputs and outputs."""
+
+    batch: int
+    inputs: list[Array]
+    eager: list[Array]
+    truth: list[Array]  # float64; empty where the model cannot run in float64
+
+
+def model_outputs(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that the model returns, out of tuples, lists and dicts."""
+    with torch.no_grad():
+        outputs = pytree.tree_leaves(model(*inputs))
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise UsageError(
+                f"expected the model to return tensors, got {type(output).__name__} among them; "
+                "wrap it in a module that returns tensors alone"
+            )
+        if output.dtype == torch.bfloat16 or output.is_complex():
+            raise UsageError(
+                f"expected outputs that can be verified, got {output.dtype}; cast them to float32 "
+                "at the end of the model"
+            )
+    return outputs
+
+
+def check_model(model: nn.Module, inputs: Sequence[InputSpec]) -> int:
+    """Run the model at the example's sizes and at others; return its number of outputs.
+
+    A model that cannot take the sizes it is declared for is the user's to mend, and no exporter's
+    fault.
+    """
+    for grow in (3, 0):
+        sizes = {name: size + grow for name, size in example_sizes(inputs).items()}
+        ones = [np.ones(spec.shape(sizes), spec.dtype) for spec in inputs]
+        try:
+            outputs = model_outputs(model, [torch.from_numpy(x) for x in ones])
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(_cannot_run(inputs, ones, error)) from error
+    return len(outputs)
+
+
+def _cannot_run(inputs: Sequence[InputSpec], arrays: Sequence[Array], error: Exception) -> str:
+    given = [f"{s.name} {x.dtype}{list(x.shape)}" for s, x in zip(inputs, arrays, strict=True)]
+    return (
+        f"the model cannot run with {', '.join(given)}: {type(error).__name__}: {error}; correct "
+        "--input, one for each argument of forward, where a name is a dynamic dimension and a "
+        "number a fixed one"
+    )
+
+
+def batch_sizes(inputs: Sequence[InputSpec]) -> list[int]:
+    """0, 1, the example's and a large batch; for a fixed batch that one alone."""
+    names = named_dims(inputs)
+    if not names:
+        return [next((int(dim) for spec in inputs for dim in spec.dims[:1]), 1)]
+    sizes = {**example_sizes(inputs), names[0]: 1}
+    row = max(int(np.prod(spec.shape(sizes))) for spec in inputs)
+    return [0, 1, EXAMPLE_BATCH, max(EXAMPLE_BATCH + 1, min(LARGE_BATCH, LARGEST_INPUT // row))]
+
+
+def make_samples(
+    model: nn.Module, inputs: Sequence[InputSpec], rows: Sequence[Array] | None = None
+) -> tuple[list[Sample], list[str]]:
+    """A sample a batch size, and notes on what could not be had.
+
+    ``rows``, one array an input, are real inputs to take the batches from, over and over; without
+    them inputs are drawn, from a fixed seed. In the largest batch the other dynamic dimensions grow
+    too, so that they are seen at two sizes.
+    """
+    random = np.random.default_rng(2026)
+    wide, notes = _in_float64(model)
+    samples: list[Sample] = []
+    batches = batch_sizes(inputs)
+    for batch in batches:
+        grow = 3 if batch == batches[-1] else 0
+        sizes = {name: size + grow for name, size in example_sizes(inputs).items()}
+        sizes |= {name: batch for name in named_dims(inputs)[:1]}
+        arrays = (
+            [spec.sample(random, sizes) for spec in inputs]
+            if rows is None
+            else [np.take(real, np.arange(batch) % len(real), axis=0) for real in rows]
+        )
+        try:
+            eager = _numpy(model_outputs(model, [torch.from_numpy(x) for x in arrays]))
+        except Exception as error:
+            if batch != 0:
+                raise UsageError(_cannot_run(inputs, arrays, error)) from error
+            notes.append(f"batch 0 is not verified: eager itself cannot take it ({error})")
+            continue
+        truth: list[Array] = []
+        if wide is not None:
+            try:
+                truth = _truth(wide, arrays, eager)
+            except Exception as error:
+                wide = None
+                notes.append(
+                    "the model level is not verified, for it has no float64 truth: "
+                    f"{type(error).__name__}: {error}"
+                )
+        samples.append(Sample(batch, arrays, eager, truth))
+    return samples, notes
+
+
+def _in_float64(model: nn.Module) -> tuple[nn.Module | None, list[str]]:
+    try:
+        return copy.deepcopy(model).double(), []
+    except Exception as error:
+        return None, [f"the model level is not verified: the model cannot be copied ({error})"]
+
+
+def _truth(wide: nn.Module, arrays: Sequence[Array], eager: Sequence[Array]) -> list[Array]:
+    """The model in float64 on the same inputs, whose floats are widened without loss."""
+    inputs = [torch.from_numpy(x) for x in arrays]
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # for tensors that forward itself creates
+    try:
+        outputs = model_outputs(wide, [x.double() if x.is_floating_point() else x for x in inputs])
+    finally:
+        torch.set_default_dtype(default)
+    for output, ours in zip(outputs, eager, strict=True):
+        if ours.dtype == np.float64:
+            raise TypeError("the model computes in float64 itself, and torch has nothing wider")
+        if ours.dtype.kind == "f" and output.dtype != torch.float64:
+            raise TypeError(f"the model casts to {output.dtype} by itself")
+    return _numpy(outputs)
+
+
+def _numpy(tensors: Sequence[Tensor]) -> list[Array]:
+    return [tensor.contiguous().numpy() for tensor in tensors]
+
+
+def save_samples(path: Path, samples: Sequence[Sample]) -> None:
+    """One .npz; every array is named by batch, role and position: ``1024/truth/0``."""
+    arrays = {
+        f"{sample.batch}/{role}/{i}": array
+        for sample in samples
+        for role in ("inputs", "eager", "truth")
+        for i, array in enumerate(getattr(sample, role))
+    }
+    np.savez_compressed(path, **arrays)
+
+
+def load_samples(path: Path) -> list[Sample]:
+    """The samples of `save_samples`, in order of batch."""
+    with np.load(path) as arrays:
+        found: dict[int, dict[str, list[Array]]] = {}
+        for name in arrays.files:  # in the order in which they were saved
+            batch, role, _ = name.split("/")
+            found.setdefault(int(batch), {}).setdefault(role, []).append(arrays[name])
+    return [
+        Sample(batch, roles["inputs"], roles["eager"], roles.get("truth", []))
+        for batch, roles in found.items()
+    ]

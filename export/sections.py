@@ -1,0 +1,281 @@
+"""A report in words: the sections that report.html and report.md both show."""
+
+from __future__ import annotations
+
+import math
+
+from . import plots
+from .blocks import (
+    Badge,
+    Block,
+    Cell,
+    Outside,
+    Section,
+    Table,
+    Terms,
+    Text,
+    columns,
+    count,
+    listed,
+    quantity,
+    real,
+    several,
+    ulp,
+)
+from .demo_sections import LOWERINGS, real_rows, training
+from .findings import OperatorFindings, Report
+from .gates import GATES
+
+Swept = list[tuple[str, OperatorFindings]]  # the sigmoid alone, by runtime
+
+
+def verdict(report: Report) -> str:
+    """May this file ship? One sentence."""
+    failing = [r.runtime for r in report.runtimes if not r.passed]
+    if not report.runtimes:
+        return "Not known: nothing was verified."
+    if not failing:
+        return f"Yes. Every runtime tried is within the {report.gate} gate."
+    return f"Not on {listed(failing)}."
+
+
+def lead(report: Report) -> str:
+    """The words under the verdict: what was tried, and how it went."""
+    model = f"{report.model}, its sigmoid lowered as `{report.lowering}`,"
+    if not report.runtimes:
+        return f"{model} was exported and not run; `torch-sigmoid-ext verify` runs it."
+    if not report.passed:
+        passed = [r.runtime for r in report.runtimes if r.passed]
+        rest = f" It is within the gate on {listed(passed)}." if passed else ""
+        return f"{model} is outside the {report.gate} gate there.{rest}"
+    said = f"{model} was run in {listed([r.runtime for r in report.runtimes])}."
+    measured = [r.operator for r in report.runtimes if r.operator]
+    if measured:
+        said += f" Swept over {several(measured[0].points, 'input')}, the sigmoid alone "
+        if any(o.differing for o in measured):
+            said += f"is off by at most {ulp(max(o.max_ulp for o in measured))} ULP."
+        else:
+            said += f"returned the {measured[0].dtype} nearest to the true value every time."
+    if not all(r.passed for r in report.contrast):
+        said += " The native lowering, set beside it, fails"
+        if any(c.lowering == "native" and c.assert_close_passes for c in report.consequences):
+            said += ", and `torch.testing.assert_close` does not notice"
+        said += "."
+    return said
+
+
+def sections(report: Report) -> list[Section]:
+    """All sections that this report has something to say in, in reading order."""
+    swept = [(r.runtime, r.operator) for r in report.runtimes if r.operator]
+    swept += [(f"{r.runtime}, native", r.operator) for r in report.contrast if r.operator]
+    said = [
+        _runtimes(report),
+        _outside(report),
+        real_rows(report),
+        _parity(report, swept),
+        _bands(report, swept),
+        _special_values(swept),
+        _order(swept),
+        _whole_model(report),
+        training(report),
+        _provenance(report),
+    ]
+    return [section for section in said if section.blocks]
+
+
+def _runtimes(report: Report) -> Section:
+    blocks: list[Block] = []
+    rows: list[list[Cell]] = []
+    for r in report.runtimes:
+        o = r.operator
+        figures = [ulp(o.max_ulp), count(o.differing), count(o.premature_zeros)] if o else ["-"] * 3
+        badge = Badge(r.passed, "PASS" if r.passed else "FAIL")
+        rows.append([r.runtime, badge, *figures, f"{r.seconds:.1f}", r.file or "none"])
+    if rows:
+        heads = columns(
+            ["Runtime", "Verdict"],
+            ["Max ULP", "Differing bits", "Premature zeros", "Seconds"],
+        )
+        heads += columns(["File"], [])
+        gate = GATES.get(report.gate)
+        blocks += [
+            Table("The sigmoid alone in each runtime, against the truth", heads, rows),
+            Terms(
+                [
+                    (
+                        "ULP",
+                        "unit in the last place, the gap between neighbouring floats at the true"
+                        " value. A correctly rounded result is at most 0.5 ULP off; in float32,"
+                        " 1.7e+07 ULP is an error as large as the value itself.",
+                    ),
+                    ("Differing bits", "results that are not the float nearest to the true value."),
+                    (
+                        "Premature zero",
+                        "a result of exactly 0 where the nearest float is not 0. Its logarithm is"
+                        " −∞, and its place in an order is lost.",
+                    ),
+                    *([(f"The {gate.name} gate", f"{gate.meaning}.")] if gate else []),
+                ]
+            ),
+        ]
+    if report.skipped:
+        skipped: list[list[Cell]] = [[name, why] for name, why in report.skipped.items()]
+        blocks.append(Table("Not tried", columns(["Runtime", "Why"], []), skipped))
+    blocks += [Text(f"Note: {note}") for note in report.notes]
+    return Section("runtimes", "Runtimes", blocks)
+
+
+def _outside(report: Report) -> Section:
+    blocks: list[Block] = [Outside.of(r.runtime, r) for r in report.runtimes if not r.passed]
+    return Section("outside", "Outside the gate, and what mends it", blocks)
+
+
+def _parity(report: Report, swept: Swept) -> Section:
+    title = "Where on the axis the error lies"
+    if not swept:
+        return Section("parity", title, [])
+    bound = operator_bound(report)
+    series = [
+        plots.Series(o.curve, style, f"{name}: at most {ulp(o.max_ulp)}")
+        for style, (name, o) in enumerate(swept)
+    ]
+    top = max([o.max_ulp for _, o in swept if math.isfinite(o.max_ulp)] + [2 * bound, 2.0])
+    reach = max(abs(x) for _, o in swept for x, _ in o.curve)
+    said = "; ".join(f"{name} at most {ulp(o.max_ulp)} ULP" for name, o in swept)
+    chart = plots.figure(
+        f"Chart of the error in ULP against x. {said}.",
+        "The largest error around each x. The axis is linear up to 1 ULP and a power of ten a step"
+        " above. Lines that lie on one another differ in width and dash.",
+        plots.Axis("x", -reach, reach),
+        plots.Axis("error, ULP", 0, top, symlog=True),
+        series,
+        bands=[(b.low, b.high) for b in swept[0][1].bands],
+        bound=(bound, f"{report.gate} gate: {ulp(bound)} ULP") if bound else None,
+    )
+    return Section("parity", title, [chart])
+
+
+def operator_bound(report: Report) -> float:
+    """The gate's limit for the sigmoid alone in ULP; 0 where it has none."""
+    gate = GATES.get(report.gate)
+    return gate.operator_ulp if gate and math.isfinite(gate.operator_ulp) else 0.0
+
+
+def _bands(report: Report, swept: Swept) -> Section:
+    bound = operator_bound(report) or math.inf
+    names = dict.fromkeys(b.name for _, o in swept for b in o.bands)
+    rows: list[list[Cell]] = []
+    for name in names:
+        row: list[Cell] = [name]
+        for _, o in swept:
+            band = next((b for b in o.bands if b.name == name), None)
+            if band is None:
+                row.append("-")
+            elif band.premature_zeros:
+                zeros = several(band.premature_zeros, "zero")
+                row.append(Badge(False, f"{ulp(band.max_ulp)}, {zeros}"))
+            elif band.max_ulp > bound:
+                row.append(Badge(False, ulp(band.max_ulp)))
+            else:
+                row.append(ulp(band.max_ulp))
+        rows.append(row)
+    worst: list[list[Cell]] = [
+        [title, real(w.input), real(w.expected), real(w.got), ulp(w.ulp)]
+        for name, o in swept
+        for title, w in ((name, o.worst), (f"{name}: largest lost to 0", o.worst_zero))
+        if w and not (w is o.worst_zero and o.worst == o.worst_zero)
+    ]
+    blocks: list[Block] = []
+    if rows:
+        heads = columns(["x"], [name for name, _ in swept])
+        blocks.append(Table("Max ULP in each band, and premature zeros", heads, rows))
+    if worst:
+        heads = columns(["Runtime"], ["x", "Expected", "Got", "ULP"])
+        blocks.append(Table("The worst inputs", heads, worst))
+    return Section("bands", "Band by band", blocks)
+
+
+def _special_values(swept: Swept) -> Section:
+    if not swept:
+        return Section("special", "Special values", [])
+    rows: list[list[Cell]] = []
+    for values in zip(*(o.special_values for _, o in swept), strict=True):
+        got = [real(v.got) if v.ok else Badge(False, real(v.got)) for v in values]
+        rows.append([real(values[0].input), real(values[0].expected), *got])
+    heads = columns(["x"], ["Expected", *(name for name, _ in swept)])
+    table = Table("Infinities, NaN, zeros and the smallest subnormals", heads, rows)
+    return Section("special", "Special values", [table])
+
+
+def _order(swept: Swept) -> Section:
+    if not swept:
+        return Section("order", "Order", [])
+    figures = ["Falling pairs", "Largest fall, ULP", "Outside [0,\u00a01]"]
+    figures += ["Ladder: reversed", "Ladder: equal", "Ladder: infinite −log\u00a0p"]
+    rows: list[list[Cell]] = [
+        [
+            name,
+            count(o.decreasing_pairs),
+            ulp(o.largest_drop_ulp),
+            count(o.out_of_range),
+            count(o.ladder.inversions),
+            count(o.ladder.ties),
+            count(o.ladder.infinite_log_losses),
+        ]
+        for name, o in swept
+    ]
+    words = Text(
+        "The sigmoid rises with x, so sorted inputs must come back sorted. A falling pair is two"
+        " neighbouring inputs of the sweep whose results come back in the opposite order. The"
+        f" ladder is {count(swept[0][1].ladder.rungs)} sorted logits from -18 to -12, as a ranking"
+        " of rare events holds them: how many neighbours come back reversed, how many come back"
+        " equal, and how many rungs have no finite −log\u00a0p left."
+    )
+    table = Table("Order and range", columns(["Runtime"], figures), rows)
+    return Section("order", "Order", [words, table])
+
+
+def _whole_model(report: Report) -> Section:
+    rows: list[list[Cell]] = [
+        [
+            r.runtime,
+            count(c.batch),
+            count(c.elements),
+            ulp(c.max_ulp),
+            ulp(c.eager_ulp),
+            count(c.differing_from_eager),
+            count(c.nan_mismatches),
+            quantity(c.max_abs_error),
+        ]
+        for r in report.runtimes
+        for c in r.cases
+        if r.file  # eager is in the column of its own
+    ]
+    if not rows:
+        return Section("model", "The whole model", [])
+    figures = ["Batch", "Elements", "Max ULP", "Eager's own", "Bits unlike eager's"]
+    figures += ["NaN mismatches", "Max abs. error"]
+    words = Text(
+        "Stored inputs through the whole model, against the same model in float64. A `Linear`"
+        " rounds its sum, and a large logit passes that rounding on many times over, so a runtime"
+        " is measured by eager PyTorch's own error on the same batch."
+    )
+    table = Table("Batch by batch", columns(["Runtime"], figures), rows)
+    return Section("model", "The whole model", [words, table])
+
+
+def _provenance(report: Report) -> Section:
+    meaning = f": {LOWERINGS[report.lowering]}" if report.lowering in LOWERINGS else ""
+    rows: list[list[Cell]] = [
+        ["Model", report.model],
+        ["Lowering", report.lowering + meaning],
+        ["Gate", report.gate],
+        ["Formats", ", ".join(report.formats)],
+        ["Inputs", ", ".join(report.inputs)],
+        ["Opset", "none" if report.opset is None else str(report.opset)],
+        ["Created", report.created],
+    ]
+    versions = report.versions | {r.runtime: r.version for r in report.runtimes if r.version}
+    rows += [[name, version] for name, version in versions.items()]
+    table = Table("What was verified, and with what", columns(["", ""], []), rows)
+    return Section("provenance", "Provenance", [table])

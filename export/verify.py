@@ -1,0 +1,170 @@
+"""Run what was exported in every runtime, and hold the results against the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+
+from .bundle import SAMPLES, Manifest
+from .choices import check_choice
+from .errors import NotInstalled, UsageError
+from .findings import CaseFindings, Deviation, RuntimeFindings
+from .gates import GATES, judge
+from .runtimes import PLANNED, RUNTIMES, Array, Runtime
+from .runtimes.worker import RuntimeFailure, run_apart
+from .samples import Sample, load_samples
+from .ulp import Probe, measure_operator, ulp_error
+
+Step = Callable[[str], AbstractContextManager[None]]  # names what takes time while it takes it
+
+
+def choose_runtimes(
+    names: Sequence[str] | None, formats: Sequence[str]
+) -> tuple[list[Runtime], dict[str, str]]:
+    """The runtimes asked for, or all that are installed; and those skipped, each with the reason.
+
+    NotInstalled for a runtime asked for by name that is not here, UsageError for one whose format
+    is not in the bundle.
+    """
+    for name in names or ():
+        check_choice("--runtime", name, RUNTIMES, PLANNED)
+    chosen, skipped = [], {}
+    for runtime in RUNTIMES.values() if names is None else (RUNTIMES[n] for n in names):
+        if runtime.format and runtime.format not in formats:
+            if names is not None:
+                raise UsageError(
+                    f"expected a runtime for {', '.join(formats)}, got --runtime {runtime.name}, "
+                    f"which runs {runtime.format}; export with --format {runtime.format}"
+                )
+        elif runtime.version():
+            chosen.append(runtime)
+        elif names is not None:
+            raise NotInstalled(
+                f"the runtime {runtime.name} is not installed; run: {runtime.install}"
+            )
+        else:
+            skipped[runtime.name] = f"not installed; run: {runtime.install}"
+    return chosen, skipped
+
+
+def verify_bundle(
+    directory: Path, manifest: Manifest, runtimes: Sequence[Runtime], gate: str, step: Step
+) -> list[RuntimeFindings]:
+    """Every runtime on the bundle's operator and model, measured and judged."""
+    samples = load_samples(directory / SAMPLES)
+    found = []
+    for runtime in runtimes:
+        with step(f"verifying in {runtime.name}"):
+            files = manifest.formats.get(runtime.format, {"operator": "", "model": ""})
+            operator, model = (directory / files[role] for role in ("operator", "model"))
+            findings = RuntimeFindings(runtime.name, runtime.version(), files["model"], "ran")
+            _fill(findings, runtime, operator, manifest.operator_dtype, model, samples)
+            findings.failures = judge(GATES[gate], findings, manifest.lowering)
+            found.append(findings)
+    return found
+
+
+def verify_operator(
+    runtime: Runtime, path: Path, dtype: str, gate: str, lowering: str = "exact"
+) -> RuntimeFindings:
+    """The bare operator's file in one runtime, measured and judged."""
+    findings = RuntimeFindings(runtime.name, runtime.version(), path.name, "ran")
+    _fill(findings, runtime, path, dtype)
+    findings.failures = judge(GATES[gate], findings, lowering)
+    return findings
+
+
+def _fill(
+    findings: RuntimeFindings,
+    runtime: Runtime,
+    operator: Path,
+    dtype: str,
+    model: Path | None = None,
+    samples: Sequence[Sample] = (),
+) -> None:
+    """Run, measure, and note in the findings how that ended."""
+    start = time.monotonic()
+    try:
+        probe = Probe.of(dtype)
+        [outputs] = run_apart(runtime, operator, [[probe.inputs]])
+        _expect_like([probe.inputs], outputs)
+        findings.operator = measure_operator(probe, outputs[0])
+        if model is not None:
+            findings.cases = _run_model(runtime, model, samples)
+    except RuntimeFailure as failure:
+        findings.status, findings.detail = failure.status, str(failure)
+    findings.seconds = time.monotonic() - start
+
+
+def _run_model(runtime: Runtime, model: Path, samples: Sequence[Sample]) -> list[CaseFindings]:
+    results = (
+        run_apart(runtime, model, [sample.inputs for sample in samples])
+        if runtime.format
+        else [sample.eager for sample in samples]
+    )
+    for sample, outputs in zip(samples, results, strict=True):
+        _expect_like(sample.eager, outputs)
+    return [
+        measure_case(sample, outputs)
+        for sample, outputs in zip(samples, results, strict=True)
+        if sample.truth
+    ]
+
+
+def _expect_like(expected: Sequence[Array], got: Sequence[Array]) -> None:
+    """RuntimeFailure where the outputs have not the number, shapes and dtypes that are due."""
+
+    def described(arrays: Sequence[Array]) -> str:
+        return ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
+
+    if described(expected) != described(got):
+        raise RuntimeFailure(
+            "crashed", f"returned {described(got)} where {described(expected)} was due"
+        )
+
+
+def measure_case(sample: Sample, outputs: Sequence[Array]) -> CaseFindings:
+    """The model's outputs on one batch against the float64 truth, beside eager's own error.
+
+    Where eager itself leaves the truth for NaN or an infinity (float32 overflows where float64 does
+    not), there is no error to measure, and the runtime must do the same as eager.
+    """
+    elements = differing = nan_mismatches = 0
+    max_ulp = eager_ulp = max_abs_error = 0.0
+    worst: Deviation | None = None
+    for got, eager, truth in zip(outputs, sample.eager, sample.truth, strict=True):
+        own = ulp_error(eager, truth, eager.dtype)
+        due = np.where(np.isfinite(own), truth, eager)
+        own = np.where(np.isfinite(own), own, 0)
+        ulp = ulp_error(got, due, eager.dtype)
+        same = (got == eager) | (_isnan(got) & _isnan(eager))
+        with np.errstate(invalid="ignore"):
+            apart = np.where(ulp == 0, 0, np.abs(got.astype(np.float64) - due))
+        elements += got.size
+        differing += int((~same).sum())
+        nan_mismatches += int((_isnan(got) != _isnan(due)).sum())
+        eager_ulp = max(eager_ulp, float(own.max(initial=0)))
+        max_abs_error = max(max_abs_error, float(np.fmax.reduce(apart, axis=None, initial=0)))
+        if ulp.max(initial=0) > max_ulp:
+            at = np.unravel_index(int(ulp.argmax()), ulp.shape)
+            max_ulp = float(ulp[at])
+            worst = Deviation(np.nan, float(due[at].astype(eager.dtype)), float(got[at]), max_ulp)
+    return CaseFindings(
+        batch=sample.batch,
+        elements=elements,
+        max_ulp=max_ulp,
+        eager_ulp=eager_ulp,
+        differing_from_eager=differing,
+        nan_mismatches=nan_mismatches,
+        max_abs_error=max_abs_error,
+        worst=worst,
+    )
+
+
+def _isnan(array: Array) -> Array:
+    nan: Array = array != array
+    return nan

@@ -1,0 +1,92 @@
+"""Installs: a wheel from the tree in isolation, and one from the sdist without, both working."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+USE = (
+    "import torch, torch_sigmoid_ext as t; print(t.__file__);"
+    "assert t.sigmoid(torch.tensor(-100.)) > 0; import torch_sigmoid_ext.export.formats.onnx"
+)
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdist")
+    hook = f"import backend; print(backend.build_sdist({str(folder)!r}))"
+    run(sys.executable, "-c", hook, cwd=ROOT, PYTHONPATH=str(ROOT / "build_backend"))
+    (archive,) = folder.glob("*.tar.gz")
+    return archive
+
+
+def test_sdist_holds_what_a_build_and_the_tests_need(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    for needed in (
+        "build_backend/backend.py",
+        "csrc/kernels/contract.h",
+        "csrc/kernels/cpu/constants.h",
+        "export/cli.py",
+        "export/templates/report.html.j2",
+        "tests/test_packaging.py",
+        "torch_sigmoid_ext/py.typed",
+        "torch_sigmoid_ext/_C.pyi",
+        "LICENSE",
+    ):
+        assert needed in names, needed
+    assert not [name for name in names if name.endswith(".so")]
+
+
+@pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "not isolated"])
+def test_wheel_from_the_sdist_works_outside_of_the_tree(
+    sdist: Path, isolated: bool, tmp_path: Path
+) -> None:
+    options = [] if isolated else ["--no-build-isolation"]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    run(*pip, "wheel", "--no-deps", *options, "-w", tmp_path, sdist, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+        text = archive.read(metadata).decode()
+    assert f"Requires-Dist: torch=={torch.__version__.split('+')[0]}" in text
+    site = tmp_path / "site"
+    run(*pip, "install", "--no-deps", "--target", site, wheel, cwd=tmp_path)
+    # -S and the explicit path keep an editable install of the tree out of the way.
+    paths = os.pathsep.join([str(site), *(p for p in sys.path if p.endswith("site-packages"))])
+    printed = run(sys.executable, "-S", "-c", USE, cwd=tmp_path, PYTHONPATH=paths)
+    assert printed.strip().startswith(str(site))
+
+
+def test_source_folder_without_a_build_says_what_to_do(tmp_path: Path) -> None:
+    for source in (ROOT / "torch_sigmoid_ext").glob("*.py"):
+        (tmp_path / "torch_sigmoid_ext").mkdir(exist_ok=True)
+        (tmp_path / "torch_sigmoid_ext" / source.name).write_text(source.read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", "import torch_sigmoid_ext"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0 and "pip install -e ." in done.stderr.splitlines()[-1]
