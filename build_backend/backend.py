@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
+import site
 import sys
 import sysconfig
 from pathlib import Path
@@ -25,9 +27,18 @@ def _surrounding_site_packages() -> list[str]:
     """The site-packages outside the build environment that hold torch.
 
     The interpreter's own scheme first: pip runs isolated builds with the interpreter of the
-    environment it installs into. VIRTUAL_ENV serves front ends that use another one.
+    environment it installs into. Then what that environment sees besides: the system's packages,
+    where it was made so, or the user's. VIRTUAL_ENV serves front ends with an interpreter apart.
     """
     candidates = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    configuration = Path(sys.prefix, "pyvenv.cfg")
+    if configuration.exists() and re.search(
+        r"include-system-site-packages\s*=\s*true", configuration.read_text(), re.IGNORECASE
+    ):
+        base = {"base": sys.base_prefix, "platbase": sys.base_prefix}
+        candidates += [sysconfig.get_path(kind, vars=base) for kind in ("purelib", "platlib")]
+    if sys.prefix == sys.base_prefix:
+        candidates.append(site.getusersitepackages())
     if environment := os.environ.get("VIRTUAL_ENV"):
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         candidates.append(str(Path(environment, "lib", version, "site-packages")))

@@ -94,6 +94,18 @@ def test_functional_transforms_agree_with_torch_sigmoid(transform: Callable[...,
     torch.testing.assert_close(through(in_place), through(torch.sigmoid))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_derivatives_of_derivatives_nest_in_every_order(form: str) -> None:
+    def torchs(x: Tensor) -> Tensor:
+        first = x[:1] if form == "sigmoid_ on a view" else torch.sigmoid(x[:1])
+        return torch.cat([first, torch.sigmoid(x[1:])])
+
+    x = points(3).detach()
+    for outer in (jacrev, jacfwd):
+        for inner in (jacrev, jacfwd):
+            torch.testing.assert_close(outer(inner(FORMS[form]))(x), outer(inner(torchs))(x))
+
+
 def test_jvp_and_vjp_are_not_silently_zero() -> None:
     x, v = points(4).detach(), torch.ones(4, dtype=torch.float64)
     slope = torch.sigmoid(x) * (1 - torch.sigmoid(x))

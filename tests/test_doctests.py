@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,11 @@ def test_readme_examples() -> None:
     readme = Path(__file__).parents[1] / "README.md"
     results = doctest.testfile(str(readme), module_relative=False)
     assert results.attempted >= 3 and results.failed == 0
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    root = Path(__file__).parents[1]
+    for document in root.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (root / target).exists(), f"{document.name} links {target}"

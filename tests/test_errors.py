@@ -33,6 +33,18 @@ WRONG: list[tuple[str, Call, Call, str]] = [
     ("a list", lambda: sigmoid([1.0]), lambda: torch.sigmoid([1.0]), "pass torch.tensor([1.0])"),
     ("nothing", lambda: sigmoid(), lambda: torch.sigmoid(), "input"),
     (
+        "a class",
+        lambda: sigmoid(torch.Tensor),
+        lambda: torch.sigmoid(torch.Tensor),
+        "expected input to be a Tensor",
+    ),
+    (
+        "in place on integers, functionalized",
+        lambda: torch.func.functionalize(lambda x: sigmoid_(x.int()))(torch.ones(3)),
+        lambda: torch.func.functionalize(lambda x: torch.sigmoid_(x.int()))(torch.ones(3)),
+        "use sigmoid(input)",
+    ),
+    (
         "out not a tensor",
         lambda: sigmoid(torch.zeros(3), out=3),
         lambda: torch.sigmoid(torch.zeros(3), out=3),
@@ -147,6 +159,11 @@ def test_unknown_keyword_is_a_type_error() -> None:
         sigmoid(torch.zeros(3), fats=True)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         sigmoid(torch.zeros(3), True)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="out"):
+        sigmoid_(torch.zeros(3), out=None)  # type: ignore[call-arg]
+    for wrong in (None, 1, "a", torch.tensor(True)):
+        with pytest.raises(TypeError, match="expected fast to be a bool"):
+            sigmoid(torch.zeros(3), fast=wrong)  # type: ignore[arg-type]
 
 
 def test_wrong_out_is_left_untouched() -> None:

@@ -185,8 +185,8 @@ def test_functions_look_like_functions() -> None:
     assert torch.equal(sigmoid(input=x), sigmoid(x))
 
 
-def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def run_python(code: str, *options: str) -> str:
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -222,3 +222,10 @@ def test_compile_works_whether_dynamo_came_before_or_after() -> None:
     )
     assert run_python(f"import torch_sigmoid_ext; {use}") == "[0.5, 0.5]"
     assert run_python(f"import torch._dynamo, torch_sigmoid_ext; {use}") == "[0.5, 0.5]"
+    look = "import importlib.util, torch_sigmoid_ext; importlib.util.find_spec('torch._dynamo')"
+    assert run_python(f"{look}; {use}") == "[0.5, 0.5]"
+
+
+def test_import_works_without_docstrings() -> None:
+    code = "import torch, torch_sigmoid_ext as t; print(t.sigmoid(torch.zeros(1)).item())"
+    assert run_python(code, "-OO") == "0.5"

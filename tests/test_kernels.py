@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from truth import HARDEST_FLOAT32, float32_of_every_binade, rounded, true_sigmoid
+from truth import (
+    DTYPES,
+    HARDEST_FLOAT32,
+    every_16_bit_input,
+    float32_of_every_binade,
+    float64_of_every_binade,
+    rounded,
+    true_sigmoid,
+)
 
-from torch_sigmoid_ext import sigmoid
+from torch_sigmoid_ext import sigmoid, sigmoid_
 
 SETS = ["scalar", "avx2", "avx512"]
 HASH = """
@@ -25,30 +33,53 @@ print(library.torch_sigmoid_ext_kernels().decode(), hash_of_results())
 """
 
 
-def questions() -> torch.Tensor:
-    hard = torch.tensor([float.fromhex(x) for x in HARDEST_FLOAT32])
-    special = torch.tensor([torch.inf, -torch.inf, 0.0, -0.0])
-    dense = [torch.linspace(a, b, 40_000) for a, b in ((-110, 110), (-21, 24), (-1, 1))]
-    return torch.cat([float32_of_every_binade(300), hard, special, *dense])
+def questions(dtype: torch.dtype) -> torch.Tensor:
+    if dtype in (torch.float16, torch.bfloat16):
+        return every_16_bit_input(dtype)
+    hard = [float.fromhex(x) for x in HARDEST_FLOAT32]
+    special = [torch.inf, -torch.inf, 0.0, -0.0, torch.nan]
+    reach = 110 if dtype == torch.float32 else 760
+    dense = [torch.linspace(a, b, 40_000) for a, b in ((-reach, reach), (-21, 24), (-1, 1))]
+    if dtype == torch.float32:
+        binades = float32_of_every_binade(300)
+    else:
+        binades = float64_of_every_binade(30)
+    return torch.cat([part.to(dtype) for part in (binades, torch.tensor(hard + special), *dense)])
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+def results(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """σ and its gradient; asked in order, shuffled, strided, reversed, in odd pieces, in place."""
+    inputs = questions(dtype)
+    expected = sigmoid(inputs)
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
+    assert same(sigmoid(inputs[order]), expected[order]), "neighbours changed a result"
+    assert same(sigmoid(inputs[::3]), expected[::3]), "a stride changed a result"
+    assert same(sigmoid(inputs.flip(0)), expected.flip(0))
+    for start, length in ((1, 1), (3, 15), (5, 31), (7, 63), (2, 65), (9, 127), (4, 1000)):
+        guarded = torch.full((length + 2,), -7.0, dtype=dtype)
+        sigmoid(inputs[start : start + length], out=guarded[1:-1])
+        assert same(guarded[1:-1], expected[start : start + length])
+        assert guarded[0] == guarded[-1] == -7, "wrote outside of the output"
+    assert same(sigmoid_(inputs.clone()), expected), "in place changed a result"
+
+    scale = torch.linspace(-12, 12, len(inputs)).exp2()
+    grads = (torch.where(order % 2 == 0, scale, -scale)).to(dtype)
+    gradient = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads, expected)
+    strided = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads[::3], expected[::3])
+    assert same(strided, gradient[::3]), "a stride changed a gradient"
+    return expected, gradient
 
 
 def hash_of_results() -> str:
-    """Of the results for the questions: in order, shuffled, strided, reversed, in odd pieces."""
-    inputs = questions()
-    expected = sigmoid(inputs)
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(sigmoid(inputs[order]), expected[order]), "neighbours changed a result"
-    assert torch.equal(sigmoid(inputs[::3]), expected[::3]), "a stride changed a result"
-    assert torch.equal(sigmoid(inputs.flip(0)), expected.flip(0))
-    for start, length in ((1, 1), (3, 15), (5, 31), (7, 63), (2, 65), (9, 127), (4, 1000)):
-        guarded = torch.full((length + 2,), -7.0)
-        sigmoid(inputs[start : start + length], out=guarded[1:-1])
-        assert torch.equal(guarded[1:-1], expected[start : start + length])
-        assert guarded[0] == guarded[-1] == -7, "wrote outside of the output"
-    written = inputs.clone()
-    torch.ops.torch_sigmoid_ext.sigmoid_(written)
-    assert torch.equal(written, expected), "in place changed a result"
-    return hashlib.sha256(expected.numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for dtype in DTYPES:
+        for result in results(dtype):
+            digest.update(result.nan_to_num(nan=-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @pytest.mark.parametrize("kernels", SETS)

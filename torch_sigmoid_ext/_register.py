@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -59,7 +58,7 @@ def _substitute_in_graphs() -> None:
 
 
 class _WhenDynamoIsImported:
-    """A finder that calls `_substitute_in_graphs` right after torch._dynamo's import, then leaves.
+    """A finder that calls `_substitute_in_graphs` once torch._dynamo is imported, then leaves.
 
     Importing torch._dynamo ourselves would cost every user a second at our import.
     """
@@ -69,15 +68,16 @@ class _WhenDynamoIsImported:
     ) -> ModuleSpec | None:
         if name != "torch._dynamo":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            _substitute_in_graphs()
+            if self in sys.meta_path:  # looking alone must not use it up, nor a failed import
+                sys.meta_path.remove(self)
+                _substitute_in_graphs()
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

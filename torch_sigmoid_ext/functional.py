@@ -29,11 +29,18 @@ def _with_fast_entry(function: _F) -> _F:
 
 
 def _check_tensor(name: str, argument: str, value: object) -> None:
-    if not isinstance(value, Tensor) and not has_torch_function_unary(value):
+    if isinstance(value, type) or not (
+        isinstance(value, Tensor) or has_torch_function_unary(value)
+    ):
         raise TypeError(
             f"{name}(): expected {argument} to be a Tensor, got {type(value).__name__}; "
             f"pass torch.tensor({value!r:.40})"
         )
+
+
+def _check_fast(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}(): expected fast to be a bool, got {type(value).__name__}")
 
 
 @_with_fast_entry
@@ -70,6 +77,7 @@ def sigmoid(input: Tensor, *, fast: bool = False, out: Tensor | None = None) -> 
         (tensor(3.7835e-44), tensor(0.))
     """
     _check_tensor("sigmoid", "input", input)
+    _check_fast("sigmoid", fast)
     if out is None:
         return torch.ops.torch_sigmoid_ext.sigmoid(input, fast=fast)  # type: ignore[no-any-return]
     _check_tensor("sigmoid", "out", out)
@@ -101,4 +109,5 @@ def sigmoid_(input: Tensor, *, fast: bool = False) -> Tensor:
         (True, tensor([0.5000, 0.5000]))
     """
     _check_tensor("sigmoid_", "input", input)
+    _check_fast("sigmoid_", fast)
     return torch.ops.torch_sigmoid_ext.sigmoid_(input, fast=fast)  # type: ignore[no-any-return]

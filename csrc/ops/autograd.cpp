@@ -134,8 +134,11 @@ at::Tensor& sigmoid_autograd_(c10::DispatchKeySet keys, at::Tensor& self, bool f
   }
   if (node) autograd::rebase_history(self, node);
   if (has_tangent) {
-    at::Tensor change = tangent(self);  // overwritten, as self is: views of it see the new tangent
-    change.copy_(sigmoid_backward().call(change, self._fw_primal(0)));
+    // The tangent is overwritten, as self is: views of it see the new one. What a derivative of
+    // this derivative needs of the old one is kept apart.
+    at::Tensor change = tangent(self);
+    const at::Tensor before = at::GradMode::is_enabled() ? change.clone() : change;
+    change.copy_(sigmoid_backward().call(before, self._fw_primal(0)));
     self._set_fw_grad(change, /*level=*/0, /*is_inplace_op=*/true);
   }
   if (node) {

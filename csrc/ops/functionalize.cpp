@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 #include <torch/library.h>
 
+#include "elementwise.h"
 #include "operators.h"
 
 namespace torch_sigmoid_ext::ops {
@@ -24,6 +25,8 @@ at::Tensor& sigmoid_functionalize_(at::Tensor& self, bool fast) {
   const at::Tensor input = plain(self);
   const at::AutoDispatchSkipFunctionalize below;
   if (!functionalization::isFunctionalTensor(self)) return sigmoid_().call(self, fast);
+  check_dtype("sigmoid", "input", input);
+  check_inplace(input);
   functionalization::replace_(self, sigmoid().call(input, fast));
   functionalization::commit_update(self);
   functionalization::sync(self);

@@ -33,6 +33,7 @@ struct Arguments {
   bool plain = false;
   PyObject* input = nullptr;
   bool fast = false;
+  bool has_out = false;
   PyObject* out = nullptr;  // nullptr for None
 
   Arguments(PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
@@ -49,6 +50,7 @@ struct Arguments {
         fast = value == Py_True;
       } else if (PyUnicode_CompareWithASCIIString(name, "out") == 0 &&
                  (value == Py_None || THPVariable_CheckExact(value))) {
+        has_out = true;
         out = value == Py_None ? nullptr : value;
       } else {
         return;
@@ -81,7 +83,7 @@ PyObject* sigmoid(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject
 PyObject* sigmoid_(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
   HANDLE_TH_ERRORS
   const Arguments arguments(values, count, keywords);
-  if (!arguments.plain || arguments.out != nullptr) {
+  if (!arguments.plain || arguments.has_out) {
     return PyObject_Vectorcall(sigmoid_inplace_entry.function, values, count, keywords);
   }
   at::Tensor input = THPVariable_Unpack(arguments.input);
@@ -95,10 +97,12 @@ PyObject* sigmoid_(PyObject*, PyObject* const* values, Py_ssize_t count, PyObjec
 
 using FastCall = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
 
-// The attribute as text; "" with an exception set on failure.
+// The attribute as text, "" for None (a docstring under python -OO); "" with an exception set on
+// failure.
 std::string text_of(PyObject* object, const char* attribute) {
   PyObject* value = PyObject_GetAttrString(object, attribute);
-  const char* text = value == nullptr ? nullptr : PyUnicode_AsUTF8(value);
+  const bool is_text = value != nullptr && value != Py_None;
+  const char* text = is_text ? PyUnicode_AsUTF8(value) : nullptr;
   std::string result = text == nullptr ? "" : text;
   Py_XDECREF(value);
   return result;

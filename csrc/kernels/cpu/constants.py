@@ -104,7 +104,7 @@ def float_constants() -> list[str]:
 
 
 def array(name: str, values: list[mpf], meaning: str) -> list[str]:
-    lines = [f"// {meaning}", f"inline constexpr double {name}[{len(values)}] = {{"]
+    lines = [f"// {meaning}", f"alignas(64) inline constexpr double {name}[{len(values)}] = {{"]
     lines += [f"    {literal(v)},  // {mpmath.nstr(v, 17)}" for v in values]
     return [*lines, "};", ""]
 
@@ -148,15 +148,8 @@ def constants() -> str:
             interpolate(exp_remainder, ln2 / 64, 5),
             "e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 64: q, lowest first.",
         ),
-        "struct Exp2Entry {",
-        "  double high, low;",
-        "};",
-        "",
-        "// 2^(-j/32) as high + low.",
-        "inline constexpr Exp2Entry kExp2Table[32] = {",
-        *(f"    {{{literal(h)}, {literal(low)}}},  // j = {j}" for j, (h, low) in enumerate(table)),
-        "};",
-        "",
+        *array("kExp2High", [high for high, _ in table], "2^(-j/32), the high part."),
+        *array("kExp2Low", [low for _, low in table], "2^(-j/32) - kExp2High[j]."),
         *float_constants(),
         "}  // namespace torch_sigmoid_ext::kernels::cpu",
     ]

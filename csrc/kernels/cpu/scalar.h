@@ -5,5 +5,6 @@ namespace torch_sigmoid_ext::kernels::cpu {
 
 // Not inline: a copy compiled for a wide instruction set could otherwise become everyone's.
 float sigmoid_scalar(float input);
+double sigmoid_scalar(double input);
 
 }  // namespace torch_sigmoid_ext::kernels::cpu

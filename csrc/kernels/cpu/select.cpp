@@ -14,7 +14,10 @@ std::vector<const KernelSet*> available() {
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
     sets.push_back(&avx512());
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets.push_back(&avx2());
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c")) {
+    sets.push_back(&avx2());
+  }
 #endif
   sets.push_back(&scalar());
   return sets;

@@ -9,7 +9,7 @@ namespace torch_sigmoid_ext::kernels::cpu {
 
 const KernelSet& scalar();
 #if defined(__x86_64__)
-const KernelSet& avx2();    // for CPUs with AVX2 and FMA
+const KernelSet& avx2();    // for CPUs with AVX2, FMA and F16C
 const KernelSet& avx512();  // for CPUs with AVX-512 F, DQ, BW and VL
 #endif
 

@@ -12,60 +12,32 @@
 //                                                              2^-42       2^-45.6
 //   e^r's polynomial, its coefficients rounded                 2^-38.8     2^-37.6
 //   z and T · z rounded, each below 2^-13 and 2^-11            2^-36.4     2^-34.5
-//   e rounded, before and after ε is added                     2^-37       2^-34.8
-//   in all, if every one were at its worst at once             2^-35.3     2^-33.5
+//   e rounded, twice in e, in the series and with ε            2^-37       2^-34
+//   in all, if every one were at its worst at once             2^-35.5     2^-33.16
 //
 // Rounding test (Ziv): y · (1 + e + ε) and y · (1 + e - ε) are the same float unless σ lies within
-// ε of a rounding boundary; those lanes, 0.1 % of random inputs, go to the double core. ε is the
+// ε of a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
 // adapter's, since the estimate is; the bits of a result do not depend on it, nor on the estimate.
 //
 // A block with an input outside of about (-20, 23) goes to the double core in vectors.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include "constants.h"
 #include "core_vector.h"
+#include "exp2_index.h"
 #include "scalar.h"
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
 template <class V>
 class SigmoidFloat32 {
- public:
-  static constexpr int kBlock = 4 * V::kLanes;  // four vectors in flight hide each other's latency
-
-  static void run(const void* input, std::int64_t input_stride, void* output,
-                  std::int64_t output_stride, std::int64_t numel) {
-    constexpr std::int64_t kDense = sizeof(float);
-    const bool dense = input_stride == kDense && output_stride == kDense;
-    const auto* from = static_cast<const char*>(input);
-    auto* to = static_cast<char*>(output);
-    std::int64_t i = 0;
-    if (dense) {
-      for (; i + kBlock <= numel; i += kBlock) {
-        block(reinterpret_cast<const float*>(from) + i, reinterpret_cast<float*>(to) + i);
-      }
-    }
-    // The rest, and elements apart: through a buffer. Unused places hold 0, which is quick.
-    float buffer[kBlock] = {};
-    while (i < numel) {
-      const int count = static_cast<int>(numel - i < kBlock ? numel - i : kBlock);
-      for (int j = 0; j < count; ++j) {
-        std::memcpy(buffer + j, from + (i + j) * input_stride, sizeof(float));
-      }
-      block(buffer, buffer);
-      for (int j = 0; j < count; ++j) {
-        std::memcpy(to + (i + j) * output_stride, buffer + j, sizeof(float));
-      }
-      i += count;
-    }
-  }
-
- private:
   using Float = typename V::Float;
   using Int = typename V::Int;
+
+ public:
+  static constexpr int kBlock = 4 * V::kLanes;  // four vectors in flight hide each other's latency
 
   // `output` may be `input`.
   VECTOR_INLINE static void block(const float* input, float* output) {
@@ -82,33 +54,30 @@ class SigmoidFloat32 {
     for (int v = 0; v < 4; ++v) V::store(output + v * V::kLanes, results[v]);
   }
 
-  // All of the denominator is kUp binades up, so that in range 2^(k + kUp) is 2 or more: an
-  // integer, whose exponent field is that of its exponent alone.
+ private:
+  using Index = Exp2Index<V>;
+
   struct Denominator {
     Float scale;      // 2^(k + kUp)
     Float high, low;  // 2^(k + kUp) + 2^kUp · T · e^r
   };
 
-  // The bits of kShift + t end in n · (t + 127 + kUp): log2(n) bits of j, then the exponent field
-  // of 2^(k + kUp). Only for t in [1 - kUp, 65 - kUp) do these leave all bits from kOutside up as
-  // they are in kInside. There 2^k and T · r, of at most 2^-(log2(n) + 1.5) · T, span less than 24
-  // bits, which `rest` in denominate() needs to be exact.
-  static constexpr int kIndexBits = std::countr_zero(static_cast<unsigned>(V::kEntries));
-  static constexpr int kUp = 26 + kIndexBits;
-  static constexpr float kShift =
-      1.5f * static_cast<float>(1 << (23 - kIndexBits)) + static_cast<float>(127 + kUp);
-  static constexpr int kOutside = ~((1 << (kIndexBits + 6)) - 1);
-  static constexpr int kInside = std::bit_cast<int>(kShift - static_cast<float>(kUp - 1));
+  // Only for t in [1 - kUp, 65 - kUp) do the index's bits from kOutside up agree with kInside.
+  // There 2^k and T · r, of at most 2^-(kBits + 1.5) · T, span less than 24 bits, which `rest` in
+  // denominate() needs to be exact.
+  static constexpr int kOutside = ~((1 << (Index::kBits + 6)) - 1);
+  static constexpr int kInside =
+      std::bit_cast<int>(Index::kShift - static_cast<float>(Index::kUp - 1));
 
   VECTOR_INLINE static Denominator denominate(Float x, Int& outside) {
-    const Float shifted = V::fmadd(x, V::set(kLog2EFloat), V::set(kShift));
-    const Float t = V::sub(shifted, V::set(kShift));
+    const Float shifted = V::fmadd(x, V::set(kLog2EFloat), V::set(Index::kShift));
+    const Float t = V::sub(shifted, V::set(Index::kShift));
     const Float r = V::fmsub(t, V::set(kLn2HighFloat), x);
     const Int index = V::bits(shifted);
     outside = V::or_xor(outside, index, kInside);
     const Float table = V::lookup(V::kExp2.table, index);
     const Float shift = V::fmadd(t, V::set(kLn2LowFloat), V::lookup(V::kExp2.errors, index));
-    const Float scale = V::template exponent_field<23 - kIndexBits>(index);
+    const Float scale = Index::scale(index);
 
     constexpr int kTerms = sizeof(V::kExp2.coefficients) / sizeof(float);
     Float q = V::set(V::kExp2.coefficients[kTerms - 1]);

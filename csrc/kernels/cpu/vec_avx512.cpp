@@ -13,11 +13,16 @@
 
 #include "select.h"
 
+#if defined(__clang__)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
 #define VECTOR_INLINE __attribute__((always_inline)) inline
 
-#include "sigmoid_f32_vector.h"
+#include "blocks.h"
 
 namespace torch_sigmoid_ext::kernels::cpu {
 namespace {
@@ -27,6 +32,7 @@ struct Avx512 {
   using Int = __m512i;
   using Double = __m512d;
   static constexpr int kLanes = 16;
+  static constexpr int kDoubles = 8;
   static constexpr int kEntries = 32;
   static constexpr const auto& kExp2 = kExp2Float32;
   static constexpr float kEpsilon = 0x1.9p-36f;  // 2^-35.36
@@ -37,11 +43,17 @@ struct Avx512 {
   VECTOR_INLINE static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
   VECTOR_INLINE static Float sub(Float a, Float b) { return _mm512_sub_ps(a, b); }
   VECTOR_INLINE static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  VECTOR_INLINE static Float div(Float a, Float b) { return _mm512_div_ps(a, b); }
   VECTOR_INLINE static Float max(Float a, Float b) { return _mm512_max_ps(a, b); }
   VECTOR_INLINE static Float min(Float a, Float b) { return _mm512_min_ps(a, b); }
   VECTOR_INLINE static Float fmadd(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   VECTOR_INLINE static Float fmsub(Float a, Float b, Float c) { return _mm512_fmsub_ps(a, b, c); }
   VECTOR_INLINE static Float fnmadd(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }
+
+  VECTOR_INLINE static Float clamp(Float a, float low, float high) {
+    // Where one operand is NaN, max and min give the second.
+    return _mm512_max_ps(set(low), _mm512_min_ps(set(high), a));
+  }
 
   // Relative error at most 2^-14 (Intel SDM, VRCP14PS).
   VECTOR_INLINE static Float reciprocal_estimate(Float a) { return _mm512_rcp14_ps(a); }
@@ -88,6 +100,11 @@ struct Avx512 {
     return _mm512_mask_mov_ps(otherwise, _mm512_cmp_ps_mask(a, set(b), _CMP_EQ_OQ), then);
   }
 
+  VECTOR_INLINE static Float where_finite(Float a, Float then, Float otherwise) {
+    const __mmask16 finite = _mm512_cmp_ps_mask(sub(a, a), set(0.0f), _CMP_EQ_OQ);
+    return _mm512_mask_mov_ps(otherwise, finite, then);
+  }
+
   VECTOR_INLINE static Double set_double(double a) { return _mm512_set1_pd(a); }
   VECTOR_INLINE static Double add(Double a, Double b) { return _mm512_add_pd(a, b); }
   VECTOR_INLINE static Double sub(Double a, Double b) { return _mm512_sub_pd(a, b); }
@@ -106,6 +123,32 @@ struct Avx512 {
   VECTOR_INLINE static Double exponent_field(Double a) {
     return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52));
   }
+  VECTOR_INLINE static Double load(const double* from) { return _mm512_loadu_pd(from); }
+  VECTOR_INLINE static void store(double* to, Double a) { _mm512_storeu_pd(to, a); }
+  VECTOR_INLINE static Double min(Double a, Double b) { return _mm512_min_pd(a, b); }
+  VECTOR_INLINE static Double fnmadd(Double a, Double b, Double c) {
+    return _mm512_fnmadd_pd(a, b, c);
+  }
+  VECTOR_INLINE static Double where_finite(Double a, Double then, Double otherwise) {
+    const __mmask8 finite = _mm512_cmp_pd_mask(sub(a, a), set_double(0.0), _CMP_EQ_OQ);
+    return _mm512_mask_mov_pd(otherwise, finite, then);
+  }
+  VECTOR_INLINE static bool none_below(Double a, double b) {
+    return _mm512_cmp_pd_mask(a, set_double(b), _CMP_LT_OQ) == 0;
+  }
+  VECTOR_INLINE static Double lookup(const double (&table)[32], Double index) {
+    const __m512i i = _mm512_castpd_si512(index);
+    const Double lower =
+        _mm512_permutex2var_pd(_mm512_load_pd(table), i, _mm512_load_pd(table + 8));
+    const Double upper =
+        _mm512_permutex2var_pd(_mm512_load_pd(table + 16), i, _mm512_load_pd(table + 24));
+    return _mm512_mask_mov_pd(lower, _mm512_test_epi64_mask(i, _mm512_set1_epi64(16)), upper);
+  }
+  // 2 to the power in bits 5 to 15, less the bias.
+  VECTOR_INLINE static Double exponent_field_above_index(Double index) {
+    return _mm512_castsi512_pd(_mm512_and_si512(_mm512_slli_epi64(_mm512_castpd_si512(index), 47),
+                                                _mm512_set1_epi64(0x7ff0000000000000)));
+  }
   template <Double (*function)(Double)>
   VECTOR_INLINE static Float through_double(Float a) {
     const __m256 low = _mm512_cvtpd_ps(function(_mm512_cvtps_pd(_mm512_castps512_ps256(a))));
@@ -114,20 +157,46 @@ struct Avx512 {
   }
 };
 
+struct Float16Io {
+  VECTOR_INLINE static __m512 load(const std::uint16_t* from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  VECTOR_INLINE static void store(std::uint16_t* to, __m512 a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+};
+
+struct BFloat16Io {
+  VECTOR_INLINE static __m512 load(const std::uint16_t* from) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  // By integers, since vcvtneps2bf16 flushes subnormals: half a unit up, less one bit where the
+  // unit is even. NaN, which that could carry into the sign, is replaced.
+  VECTOR_INLINE static void store(std::uint16_t* to, __m512 a) {
+    const __m512i bits = _mm512_castps_si512(a);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+    const __m512i result = _mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc0));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(result));
+  }
+};
+
 }  // namespace
 
 const KernelSet& avx512() {
-  static const KernelSet set = [] {
-    KernelSet made = scalar();
-    made.name = "avx512";
-    constexpr auto kFloat32 = static_cast<std::size_t>(ElementType::kFloat32);
-    made.exact[kFloat32] = made.fast[kFloat32] = SigmoidFloat32<Avx512>::run;
-    return made;
-  }();
+  static const KernelSet set = vector_kernels<Avx512, Float16Io, BFloat16Io>("avx512");
   return set;
 }
 
 }  // namespace torch_sigmoid_ext::kernels::cpu
 
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 #endif

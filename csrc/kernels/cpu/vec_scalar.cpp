@@ -1,5 +1,10 @@
 // The kernel set of no instruction set: portable C++, one element at a time.
+#include <bit>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
+
+#define VECTOR_INLINE inline
 
 #include "backward.h"
 #include "half.h"
@@ -11,6 +16,86 @@
 
 namespace torch_sigmoid_ext::kernels::cpu {
 namespace {
+
+// A vector of one, for the mathematics that is written over vectors.
+struct Scalar {
+  using Double = double;
+
+  static double set_double(double a) { return a; }
+  template <class T>
+  static T add(T a, T b) {
+    return a + b;
+  }
+  template <class T>
+  static T sub(T a, T b) {
+    return a - b;
+  }
+  template <class T>
+  static T mul(T a, T b) {
+    return a * b;
+  }
+  template <class T>
+  static T fmadd(T a, T b, T c) {
+    return std::fma(a, b, c);
+  }
+  template <class T>
+  static T fmsub(T a, T b, T c) {
+    return std::fma(a, b, -c);
+  }
+  template <class T>
+  static T fnmadd(T a, T b, T c) {
+    return std::fma(-a, b, c);
+  }
+  template <class T>
+  static T where_finite(T a, T then, T otherwise) {
+    return std::isfinite(a) ? then : otherwise;
+  }
+
+  static double div(double a, double b) { return a / b; }
+  static double min(double a, double b) { return a < b ? a : b; }
+  static double lookup(const double (&table)[32], double index) {
+    return table[std::bit_cast<std::uint64_t>(index) & 31];
+  }
+  static double exponent_field_above_index(double index) {
+    return std::bit_cast<double>((std::bit_cast<std::uint64_t>(index) << 47) & 0x7ff0000000000000u);
+  }
+};
+
+using Float64 = SigmoidFloat64<Scalar>;
+
+}  // namespace
+
+// In the namespace of its namesakes for the other types, lest it hide them from the functions
+// below.
+static double sigmoid(double x) {
+  if (!(x < kFloat64Normal)) return Float64::normal(x);
+  if (x < -746.0) return 0.0;
+  const Float64::Index index = Float64::look_up(x);
+  const Float64::Quotient q = Float64::divide(index, /*power=*/0.0);
+  const int k = static_cast<int>(index.t) >> 5;  // floor(t / 32)
+  if (std::ldexp(q.value, k) >= 0x1p-1022) return std::ldexp(q.value + q.correction, k);
+
+  // A subnormal result: round the quotient to a multiple of 2^(-1074 - k), once, and scale exactly.
+  const double grid = 0x1p52 * power_of_two(-1074 - k);
+  const double coarse = grid + q.value;
+  const double remainder = (q.value - (coarse - grid)) + q.correction;
+  return std::ldexp((coarse + remainder) - grid, k);
+}
+
+namespace {
+
+template <class T>
+T gradient(T grad_output, T y) {
+  return sigmoid_backward<Scalar>(T{1}, grad_output, y);
+}
+
+template <int kPrecision, int kMinExponent>
+Half<kPrecision, kMinExponent> gradient(Half<kPrecision, kMinExponent> grad_output,
+                                        Half<kPrecision, kMinExponent> y) {
+  const double value = y.to_double();
+  return Half<kPrecision, kMinExponent>::from_double((grad_output.to_double() * value) *
+                                                     (1.0 - value));
+}
 
 template <class T>
 const T& at(const void* base, std::int64_t offset) {
@@ -35,14 +120,15 @@ void sigmoid_backward_run(const void* grad_output, std::int64_t grad_output_stri
                           const void* output, std::int64_t output_stride, void* grad_input,
                           std::int64_t grad_input_stride, std::int64_t numel) {
   for (std::int64_t i = 0; i < numel; ++i) {
-    at<T>(grad_input, i * grad_input_stride) = sigmoid_backward(
-        at<T>(grad_output, i * grad_output_stride), at<T>(output, i * output_stride));
+    at<T>(grad_input, i * grad_input_stride) =
+        gradient(at<T>(grad_output, i * grad_output_stride), at<T>(output, i * output_stride));
   }
 }
 
 }  // namespace
 
 float sigmoid_scalar(float input) { return sigmoid(input); }
+double sigmoid_scalar(double input) { return sigmoid(input); }
 
 const KernelSet& scalar() {
   static constexpr std::array<Sigmoid, kElementTypes> kExact = {
