@@ -34,7 +34,8 @@ format: $(VENV)/installed
 	$(BIN)/clang-format -i $(shell find csrc tests -name '*.cpp' -o -name '*.h')
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/operator.py
+	for dtype in float32 bfloat16 float16 float64; do \
+		$(BIN)/python benchmarks/operator.py --dtype $$dtype && echo; done
 
 KERNELS := $(wildcard csrc/kernels/cpu/*.cpp)
 
