@@ -60,12 +60,17 @@ class Terms:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column heads its rows."""
+    """A table whose first column heads its rows.
+
+    What matters most comes first, since a phone shows two or three columns and hints at the rest.
+    A table whose rows are read one at a time can be `cards` there, a row under its columns' names.
+    """
 
     kind: ClassVar[str] = "table"
     caption: str
     columns: list[Column]
     rows: list[list[Cell]]
+    cards: bool = False
 
 
 @dataclass(frozen=True)

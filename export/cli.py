@@ -12,35 +12,51 @@ import textwrap
 import traceback
 from types import FrameType
 
-from .errors import ExportError
+from .errors import ExportError, Interrupted
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE: never to be taken for a runtime outside the gate
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _end)  # as an exception, which removes a half-written bundle
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         from .commands import app
 
         app()
-    except ExportError as error:
+    except SystemExit:
+        raise
+    except BaseException as error:
+        sys.exit(_tell(error))
+
+
+def _tell(error: BaseException) -> int:
+    """Say in one paragraph what ended the command, and return its exit code."""
+    if _received:  # whatever came of the exception on its way: torch.onnx makes it one of its own
+        _say("interrupted; nothing was written")
+        return 128 + _received[0]
+    if isinstance(error, ExportError):
         _say(str(error))
-        sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:  # the user's own imports are UsageErrors by now
+        return error.exit_code
+    if isinstance(error, ModuleNotFoundError):  # the user's own imports are UsageErrors by now
         _say(f"{error.name} is not installed; run: pip install 'torch_sigmoid_ext[export]'")
-        sys.exit(3)
-    except OSError as error:
+        return 3
+    if isinstance(error, OSError):
         _say(f"cannot go on: {error}")
-        sys.exit(2)
-    except Exception:
-        traceback.print_exc()
-        _say("this is a defect of torch_sigmoid_ext; please report it with the lines above")
-        sys.exit(INTERNAL_ERROR)
+        return 2
+    traceback.print_exception(error)
+    _say("this is a defect of torch_sigmoid_ext; please report it with the lines above")
+    return INTERNAL_ERROR
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+_received: list[int] = []
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End by an exception, which removes a half-written bundle on its way."""
+    _received.append(number)
+    raise Interrupted(number)
 
 
 def _say(paragraph: str) -> None:

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
+
+from .errors import UsageError
 
 if TYPE_CHECKING:
     from .findings import Report, RuntimeFindings
 
 # The heavy imports (onnx, scikit-learn, the pipeline) are inside the commands: --help is quick.
 
+
+class _PlainHelp:
+    """typer's help, without a type beside a flag and without braces around an argument."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]  # type: ignore[misc]
+
+
+class _Group(_PlainHelp, TyperGroup):
+    pass
+
+
+class _Command(_PlainHelp, TyperCommand):
+    pass
+
+
 app = typer.Typer(
+    cls=_Group,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -28,19 +56,24 @@ app = typer.Typer(
 
 Runtimes = Annotated[
     str | None,
-    typer.Option("--runtime", metavar="NAME,...", help="Default: all that are installed."),
+    typer.Option(
+        "--runtime",
+        metavar="NAME,...",
+        help="eager, torchscript, onnxruntime, reference; default: all that are installed.",
+    ),
 ]
 Gate = Annotated[
     str | None,
     typer.Option(
+        metavar="NAME",
         help="What a runtime must keep to: exact (the same bits), strict (4 ULP and no premature "
-        "zeros; the default), portable (8 ULP, subnormals may be flushed) or absolute (1e-6)."
+        "zeros; the default), portable (8 ULP, subnormals may be flushed) or absolute (1e-6).",
     ),
 ]
-Output = Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")]
 
 
-@app.command()
+@app.command(cls=_Command)
 def export(
     model: Annotated[
         str,
@@ -55,8 +88,10 @@ def export(
     sigmoid: Annotated[
         str,
         typer.Option(
-            help="What it becomes in ONNX. exact: float64 inside, the operator's bits. stable: "
-            "float32, keeps the tails. native: one Sigmoid node, whatever the runtime makes of it."
+            metavar="NAME",
+            help="What it becomes in ONNX: exact (float64 inside, the operator's bits), stable "
+            "(float32, keeps the tails) or native (one Sigmoid node, whatever the runtime makes of "
+            "it).",
         ),
     ] = "exact",
     input: Annotated[
@@ -67,9 +102,14 @@ def export(
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A state dict: .safetensors, or a file of torch.save.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A state dict, in a file of torch.save or of safetensors."
+        ),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="ONNX opset, checked in the file.")] = None,
+    opset: Annotated[
+        int | None, typer.Option(metavar="N", help="ONNX opset, checked in the file.")
+    ] = None,
     convert: Annotated[
         bool, typer.Option("--convert", help="Replace torch's own sigmoid in the model by ours.")
     ] = False,
@@ -91,10 +131,10 @@ def export(
         model,
         inputs,
         output,
-        formats=_names(format),
+        formats=_names("--format", format),
         lowering=sigmoid,
         gate=gate or DEFAULT_GATE,
-        runtimes=_names(runtime),
+        runtimes=_names("--runtime", runtime),
         opset=opset,
         verify=not no_verify,
         translations=loaded.translations,
@@ -105,7 +145,7 @@ def export(
     raise typer.Exit(0 if report.passed else 1)
 
 
-@app.command()
+@app.command(cls=_Command)
 def verify(
     directory: Annotated[Path, typer.Argument(help="A bundle that export wrote.", metavar="DIR")],
     runtime: Runtimes = None,
@@ -114,12 +154,14 @@ def verify(
     """Verify a bundle again, anywhere, later; without --gate, by the gate it was exported with."""
     from .pipeline import verify_again
 
-    report = verify_again(directory, gate=gate, runtimes=_names(runtime), console=_stderr())
+    report = verify_again(
+        directory, gate=gate, runtimes=_names("--runtime", runtime), console=_stderr()
+    )
     _show(report)
     raise typer.Exit(0 if report.passed else 1)
 
 
-@app.command()
+@app.command(cls=_Command)
 def demo(output: Output) -> None:
     """Train SimpleNN on real data, export it, verify it, and show what a lowering costs."""
     from .demo import run_demo
@@ -129,7 +171,7 @@ def demo(output: Output) -> None:
     raise typer.Exit(0 if report.passed else 1)
 
 
-@app.command()
+@app.command(cls=_Command)
 def doctor() -> None:
     """Show what works here, and how to mend what does not."""
     from .doctor import examine
@@ -150,6 +192,8 @@ _STYLES = {"ok": "green", "within": "green", "missing": "yellow", "broken": "red
 
 def _show(report: Report) -> None:
     """A row a runtime, then every failure with its mend, then what was left out."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # all is written: the listing may end anywhere
     out = _stdout()
     table = Table(box=box.SIMPLE, title=f"gate {report.gate}", title_justify="left")
     table.add_column("runtime")
@@ -191,9 +235,14 @@ def _verdict(found: RuntimeFindings) -> Text:
     return Text(verdict if found.status == "ran" else found.status, _STYLES[verdict])
 
 
-def _names(text: str | None) -> list[str] | None:
-    """The names of a comma-separated list."""
-    return None if text is None else [name.strip() for name in text.split(",")]
+def _names(option: str, text: str | None) -> list[str] | None:
+    """The names of a comma-separated list, each once."""
+    if text is None:
+        return None
+    names = list(dict.fromkeys(name for name in map(str.strip, text.split(",")) if name))
+    if not names:
+        raise UsageError(f"expected {option} NAME,..., got {text!r}; name one, or leave it away")
+    return names
 
 
 def _stdout() -> Console:

@@ -199,7 +199,7 @@ def _rows_table(report: Report) -> Table:
         ]
         for row in report.real_rows
     ]
-    return Table("Some of these rows", heads, rows)
+    return Table("Some of these rows", heads, rows, cards=True)
 
 
 def training(report: Report) -> Section:

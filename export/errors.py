@@ -19,3 +19,7 @@ class NotInstalled(ExportError):
     """Something asked for by name is not here; the text says how to get it."""
 
     exit_code = 3
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM: no Exception, so that nothing on the way takes it for a model's error."""

@@ -25,6 +25,7 @@ class Deviation:
     expected: float  # the truth, rounded to the output dtype
     got: float
     ulp: float
+    where: str = ""  # at model level: which element of which output
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,9 @@ class Report:
     created: str  # ISO 8601, UTC
     versions: dict[str, str]
     runtimes: list[RuntimeFindings]
+    swept: str = (
+        "torch_sigmoid_ext.sigmoid"  # the model's sigmoid; "torch.sigmoid" is its other one
+    )
     skipped: dict[str, str] = field(default_factory=dict)  # runtime -> why, and how to install it
     training: Training | None = None
     contrast: list[RuntimeFindings] = field(default_factory=list)  # the demo: the native lowering

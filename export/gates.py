@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .findings import CaseFindings, Deviation, Failure, OperatorFindings, RuntimeFindings
+from .formats import OURS, TORCHS
 from .ulp import edges
 
 
@@ -81,17 +82,19 @@ GATES = {
 DEFAULT_GATE = "strict"
 
 
-def judge(gate: Gate, findings: RuntimeFindings, lowering: str = "exact") -> list[Failure]:
+def judge(
+    gate: Gate, findings: RuntimeFindings, lowering: str = "exact", swept: str = OURS
+) -> list[Failure]:
     """How a runtime is outside the gate: premature zeros first, then the worst first."""
     if findings.status != "ran":
         verb = {"timeout": "did not answer"}.get(findings.status, findings.status)
         return [Failure(f"{findings.runtime} {verb}: {findings.detail}", "")]
     operator = findings.operator
     found = list(_operator(gate, operator)) if operator else []
-    mend = _operator_mend(gate, findings, lowering)
+    mend = CONVERT if swept == TORCHS else _operator_mend(gate, findings, lowering)
     failures = [Failure(what, mend) for _, what in sorted(found, key=lambda f: -f[0])]
     cases = [entry for case in findings.cases for entry in _case(gate, case)]
-    mend = mend if found else _model_mend(gate, findings, lowering)
+    mend = mend if found or swept == TORCHS else _model_mend(gate, findings, lowering)
     return failures + [Failure(what, mend) for _, what in sorted(cases, key=lambda f: -f[0])]
 
 
@@ -118,13 +121,13 @@ def _operator(gate: Gate, found: OperatorFindings) -> Iterable[tuple[float, str]
     if gate.range_and_order and found.out_of_range:
         yield (
             1e299,
-            f"{found.out_of_range} finite inputs give a result outside [0, 1]; "
+            f"{found.out_of_range:,} finite inputs give a result outside [0, 1]; "
             f"the largest is {found.largest_result:.9g}",
         )
     if gate.range_and_order and found.largest_drop_ulp > gate.operator_ulp:
         yield (
             found.largest_drop_ulp,
-            f"order is lost: {found.decreasing_pairs} pairs of neighbouring inputs come back "
+            f"order is lost: {found.decreasing_pairs:,} pairs of neighbouring inputs come back "
             f"reversed, by up to {found.largest_drop_ulp:.3g} ULP where {gate.operator_ulp:g} is "
             "allowed",
         )
@@ -136,7 +139,7 @@ def _operator(gate: Gate, found: OperatorFindings) -> Iterable[tuple[float, str]
         at = f"; the worst: {_at(found.worst)}" if found.worst else ""
         yield (
             0.0,
-            f"{found.differing} of {found.points} results differ from the correctly rounded "
+            f"{found.differing:,} of {found.points:,} results differ from the correctly rounded "
             f"truth{at}",
         )
     off = found.worst_absolute
@@ -156,7 +159,7 @@ def _case(gate: Gate, case: CaseFindings) -> Iterable[tuple[float, str]]:
     if gate.same_bits and case.differing_from_eager:
         yield (
             case.max_ulp,
-            f"{where}: {case.differing_from_eager} of {case.elements} elements have other bits "
+            f"{where}: {case.differing_from_eager:,} of {case.elements:,} elements have other bits "
             "than eager's",
         )
     allowed = max(gate.model_eager_factor * case.eager_ulp, gate.model_ulp)
@@ -175,8 +178,8 @@ def _ulp(worst: Deviation, allowed: float) -> str:
 
 def _at(worst: Deviation) -> str:
     """What came where what was due; a model's element has no single input."""
-    place = "" if math.isnan(worst.input) else f"x = {worst.input:.9g}, "
-    return f"{place}expected {worst.expected:.9g}, got {worst.got:.9g}"
+    place = worst.where if math.isnan(worst.input) else f"x = {worst.input:.9g}"
+    return f"{place and place + ', '}expected {worst.expected:.9g}, got {worst.got:.9g}"
 
 
 def _operator_mend(gate: Gate, findings: RuntimeFindings, lowering: str) -> str:
@@ -190,10 +193,11 @@ def _operator_mend(gate: Gate, findings: RuntimeFindings, lowering: str) -> str:
     return "export with --sigmoid exact (same bits as the operator) or --sigmoid stable"
 
 
+CONVERT = "export with --convert: the model calls torch's own sigmoid, which --sigmoid leaves alone"
+
+
 def _model_mend(gate: Gate, findings: RuntimeFindings, lowering: str) -> str:
     """The flag that mends a model whose sigmoid alone is within the gate."""
     if gate.same_bits:
         return "use --gate strict: a Linear in another runtime may sum in another order"
-    if findings.file.endswith(".onnx"):
-        return "export with --convert if the model calls torch.sigmoid or nn.Sigmoid itself"
     return ""

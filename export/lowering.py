@@ -4,7 +4,8 @@
               and ONNX Runtime's own is 0 below x = -16.
 - ``stable``  e^-|x|, in the input's own dtype: within 2 ULP in ONNX Runtime and 3.2 in ONNX's
               reference, from the smallest subnormal to 1.
-- ``exact``   float64 inside: the correctly rounded float32, bit for bit the operator's.
+- ``exact``   float64 inside: the correctly rounded float32 or float16, bit for bit the operator's.
+              There is nothing wider for a float64 input, which gets ``stable``.
 
 Each is a plain function that torch.onnx.export calls with the ONNX value of the input, whose dtype
 is known by then.

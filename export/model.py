@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import re
 import sys
 import traceback
@@ -21,11 +20,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 import torch_sigmoid_ext
 
-from .errors import NotInstalled, UsageError
+from .errors import UsageError
+from .weights import load_weights
 
 Array = NDArray[Any]
 _T = TypeVar("_T")
@@ -159,7 +159,7 @@ def load_model(source: str, weights: Path | None = None, *, convert: bool = Fals
             "model from the factory"
         )
     if weights is not None:
-        _load_weights(module, weights)
+        load_weights(module, weights)
     if convert:
         module = torch_sigmoid_ext.convert(module)
     return LoadedModel(module.eval().requires_grad_(False), translations)
@@ -169,7 +169,7 @@ def _import(place: str) -> ModuleType:
     """The module of ``package.module`` or ``path/file.py``, with the right folder importable."""
     if not place.endswith(".py"):
         sys.path.insert(0, str(Path.cwd()))
-        return _user_code(lambda: importlib.import_module(place), f"import {place}")
+        return _user_code(lambda: _import_package(place), f"import {place}")
     path = Path(place).resolve()
     if not path.is_file():
         raise UsageError(f"expected a Python file at {place}, found none; check the path of MODEL")
@@ -181,6 +181,20 @@ def _import(place: str) -> ModuleType:
     execute = spec.loader.exec_module
     _user_code(lambda: execute(module), f"import {place}")
     return module
+
+
+def _import_package(place: str) -> ModuleType:
+    """``package.module``; UsageError where it is not there, and not where its own import is not."""
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if not f"{place}.".startswith(f"{error.name}."):
+            raise
+        raise UsageError(
+            f"expected MODEL to name a module that can be imported, and there is no module named "
+            f"{error.name}; looked in {Path.cwd()} and Python's path. Check the name, or give the "
+            "file as path/file.py:factory"
+        ) from error
 
 
 def _factory(home: ModuleType, place: str, name: str) -> Any:
@@ -203,6 +217,8 @@ def _user_code(call: Callable[[], _T], purpose: str) -> _T:
     """Run the user's code; its error becomes a paragraph with the file and line it came from."""
     try:
         return call()
+    except UsageError:
+        raise
     except (Exception, SystemExit) as error:
         # The last frame that is neither ours nor the import machinery's is the user's.
         frames = traceback.extract_tb(error.__traceback__)
@@ -210,58 +226,5 @@ def _user_code(call: Callable[[], _T], purpose: str) -> _T:
         at = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
         if isinstance(error, SyntaxError):
             at = f"{error.filename}:{error.lineno}"
-        where = f" at {at}" if at else ""
-        raise UsageError(
-            f"cannot {purpose}: {type(error).__name__}: {error}{where}; the same code must run in "
-            f"{sys.executable}"
-        ) from error
-
-
-def _load_weights(module: nn.Module, path: Path) -> None:
-    """Load a state dict strictly, naming every key that does not fit."""
-    if not path.is_file():
-        raise UsageError(f"expected weights at {path}, found no file there; check --weights")
-    state = _read_state_dict(path)
-    own = module.state_dict()
-    wrong = [f"missing {key}" for key in own.keys() - state.keys()]
-    wrong += [f"unexpected {key}" for key in state.keys() - own.keys()]
-    wrong += [
-        f"{key} is {list(state[key].shape)} where the model has {list(own[key].shape)}"
-        for key in own.keys() & state.keys()
-        if state[key].shape != own[key].shape
-    ]
-    if wrong:
-        raise UsageError(
-            f"expected {path} to fit the model, got: {'; '.join(sorted(wrong))}. Give the state "
-            "dict of this very architecture"
-        )
-    module.load_state_dict(state)
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        try:
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise NotInstalled(
-                f"reading {path} needs safetensors; run: pip install safetensors"
-            ) from error
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise UsageError(f"expected {path} to be a safetensors file: {error}") from error
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(
-            f"expected {path} to hold a state dict and nothing else, as weights_only reads it: "
-            f"{first}. Save it with torch.save(model.state_dict(), path)"
-        ) from error
-    if not (isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())):
-        raise UsageError(
-            f"expected {path} to hold a state dict, a dict of tensors, got {type(state).__name__}; "
-            "save it with torch.save(model.state_dict(), path)"
-        )
-    return state
+        where = f" at {at}; the same code must run in {sys.executable}" if at else ""
+        raise UsageError(f"cannot {purpose}: {type(error).__name__}: {error}{where}") from error

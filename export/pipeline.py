@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import torch_sigmoid_ext
 
@@ -23,7 +24,7 @@ from .bundle import SAMPLES, Manifest, check_free, open_bundle, seal, staged
 from .choices import check_choice
 from .errors import NotInstalled
 from .findings import Report, RuntimeFindings
-from .formats import FORMATS, LOWERINGS, Format, Program
+from .formats import FORMATS, LOWERINGS, OURS, SIGMOIDS, TORCHS, Format, Program
 from .gates import DEFAULT_GATE, GATES
 from .model import InputSpec
 from .report import write_report
@@ -67,7 +68,8 @@ def export_bundle(
         outputs = _output_names(inputs, check_model(model, inputs))
         program = Program(model, inputs, outputs, lowering, opset, translations or {})
         dtype = _operator_dtype(model, inputs)
-        operator = _operator_program(dtype, lowering, opset)
+        swept, remarks = _sigmoid_of(model, program)
+        operator = _operator_program(dtype, lowering, opset, swept)
         entries = {}
         for format in chosen:
             with step(f"exporting to {format.name}"):
@@ -87,9 +89,10 @@ def export_bundle(
             inputs=list(inputs),
             outputs=outputs,
             operator_dtype=dtype,
+            swept=swept,
             formats=entries,
             versions=_versions(),
-            notes=notes + doubts + ([] if verify else ["not verified: --no-verify"]),
+            notes=notes + remarks + doubts + ([] if verify else ["not verified: --no-verify"]),
         )
         found = verify_bundle(staging, manifest, engines, gate, step)
         report = _report(manifest, gate, found, skipped)
@@ -190,10 +193,51 @@ def _operator_dtype(model: nn.Module, inputs: Sequence[InputSpec]) -> str:
     return next((d for d in dtypes if d in ("float16", "float32", "float64")), "float32")
 
 
-def _operator_program(dtype: str, lowering: str, opset: int | None) -> Program:
-    """The sigmoid alone, which goes through the very same code as the model."""
+class _SigmoidCalls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts, while entered, the calls of each sigmoid, under whatever name."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = dict.fromkeys(SIGMOIDS, 0)
+        self.bfloat16 = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        namespace, _, name = func._schema.name.partition("::")
+        if name in ("sigmoid", "sigmoid_") and namespace in ("aten", "torch_sigmoid_ext"):
+            self.count[TORCHS if namespace == "aten" else OURS] += 1
+            self.bfloat16 |= args[0].dtype == torch.bfloat16
+        return func(*args, **(kwargs or {}))
+
+
+def _sigmoid_of(model: nn.Module, program: Program) -> tuple[str, list[str]]:
+    """Which sigmoid the model calls, torch's if both, and what the user must know of it."""
+    with torch.no_grad(), _SigmoidCalls() as calls:
+        model(*program.example())
+    ours, torchs = calls.count[OURS], calls.count[TORCHS]
+    notes = []
+    if torchs:
+        notes.append(
+            f"the model calls torch's own sigmoid ({torchs} of {torchs + ours} calls), which "
+            "--sigmoid does not touch: the operator level shows that one; export with --convert to "
+            "put torch_sigmoid_ext.sigmoid in its place"
+        )
+    elif not ours:
+        notes.append(
+            "the model was not seen to call a sigmoid (one inside of an operator such as LSTM or "
+            "SiLU is not seen): the operator level shows torch_sigmoid_ext.sigmoid alone"
+        )
+    if calls.bfloat16:
+        notes.append("the model's sigmoid runs in bfloat16; the operator level sweeps float32")
+    return (TORCHS if torchs else OURS), notes
+
+
+def _operator_program(dtype: str, lowering: str, opset: int | None, swept: str = OURS) -> Program:
+    """The model's sigmoid alone, which goes through the very same code as the model."""
+    module = nn.Sigmoid() if swept == TORCHS else torch_sigmoid_ext.Sigmoid()
     spec = InputSpec("input", dtype, ("n",))
-    return Program(torch_sigmoid_ext.Sigmoid().eval(), [spec], ["output"], lowering, opset)
+    return Program(module.eval(), [spec], ["output"], lowering, opset)
 
 
 def _report(
@@ -209,6 +253,7 @@ def _report(
         created=manifest.created,
         versions=manifest.versions,
         runtimes=found,
+        swept=manifest.swept,
         skipped=skipped,
         notes=manifest.notes,
     )

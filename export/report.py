@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from .findings import Report, to_json
-from .sections import lead, sections, verdict
+from .sections import lead, model_measured, sections, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,8 +29,9 @@ def write_report(report: Report, directory: Path) -> None:
     shown = {
         "title": f"{report.model}: {verdict(report)}",
         "verdict": verdict(report),
-        "passed": report.passed and bool(report.runtimes),
+        "passed": report.passed and model_measured(report),
         "lead": lead(report),
+        "notes": report.notes,
         "sections": sections(report),
     }
     html = _environment(autoescape=True, inline=inline_html).get_template("report.html.j2")

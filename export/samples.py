@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ Array = NDArray[Any]
 
 LARGE_BATCH = 1024
 LARGEST_INPUT = 1 << 22  # elements: where one row is large, the large batch is smaller
+ELEMENTS = 1 << 28  # of one input: 1 GiB of float32, and the truth takes several times that
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ def check_model(model: nn.Module, inputs: Sequence[InputSpec]) -> int:
     """
     for grow in (3, 0):
         sizes = {name: size + grow for name, size in example_sizes(inputs).items()}
+        for spec in inputs:
+            elements = math.prod(spec.shape(sizes))
+            if elements > ELEMENTS:
+                raise UsageError(
+                    f"expected an input of at most {ELEMENTS:,} elements, got {elements:,} in "
+                    f"--input '{spec}'; declare smaller sizes, or name the dimension to make it "
+                    "dynamic"
+                )
         ones = [np.ones(spec.shape(sizes), spec.dtype) for spec in inputs]
         try:
             outputs = model_outputs(model, [torch.from_numpy(x) for x in ones])
@@ -128,7 +138,17 @@ def make_samples(
                     f"{type(error).__name__}: {error}"
                 )
         samples.append(Sample(batch, arrays, eager, truth))
+    if _nothing_but_nan([output for sample in samples for output in sample.eager]):
+        notes.append(
+            "every output of the model is NaN in eager PyTorch itself, and agreement on NaN says "
+            "nothing of a runtime: look for NaN in the weights"
+        )
     return samples, notes
+
+
+def _nothing_but_nan(outputs: Sequence[Array]) -> bool:
+    floats = [output for output in outputs if output.dtype.kind == "f" and output.size]
+    return bool(floats) and all(np.isnan(output).all() for output in floats)
 
 
 def _in_float64(model: nn.Module) -> tuple[nn.Module | None, list[str]]:

@@ -24,6 +24,7 @@ from .blocks import (
 )
 from .demo_sections import LOWERINGS, real_rows, training
 from .findings import OperatorFindings, Report
+from .formats import TORCHS
 from .gates import GATES
 
 Swept = list[tuple[str, OperatorFindings]]  # the sigmoid alone, by runtime
@@ -34,14 +35,35 @@ def verdict(report: Report) -> str:
     failing = [r.runtime for r in report.runtimes if not r.passed]
     if not report.runtimes:
         return "Not known: nothing was verified."
+    if not failing and not model_measured(report):
+        known = f"Only the model's sigmoid was verified; it is within the {report.gate} gate."
+        return f"Not known. {known}"
     if not failing:
         return f"Yes. Every runtime tried is within the {report.gate} gate."
     return f"Not on {listed(failing)}."
 
 
+def model_measured(report: Report) -> bool:
+    """Whether the whole model was held against its truth in any runtime, not its sigmoid alone."""
+    return any(case.elements for r in report.runtimes for case in r.cases)
+
+
 def lead(report: Report) -> str:
     """The words under the verdict: what was tried, and how it went."""
-    model = f"{report.model}, its sigmoid lowered as `{report.lowering}`,"
+    said = _outcome(report)
+    if report.runtimes and not model_measured(report):
+        said += " The model itself was not verified, only its sigmoid."
+    if report.swept == TORCHS:
+        said += " `--convert` would put `torch_sigmoid_ext.sigmoid` in that sigmoid's place."
+    return said
+
+
+def _outcome(report: Report) -> str:
+    if report.swept == TORCHS:
+        sigmoid = "which calls torch's own sigmoid, exported as the exporter does it"
+    else:
+        sigmoid = f"its sigmoid lowered as `{report.lowering}`"
+    model = f"{report.model}, {sigmoid},"
     if not report.runtimes:
         return f"{model} was exported and not run; `torch-sigmoid-ext verify` runs it."
     if not report.passed:
@@ -66,16 +88,19 @@ def lead(report: Report) -> str:
 
 def sections(report: Report) -> list[Section]:
     """All sections that this report has something to say in, in reading order."""
-    swept = [(r.runtime, r.operator) for r in report.runtimes if r.operator]
-    swept += [(f"{r.runtime}, native", r.operator) for r in report.contrast if r.operator]
+    runs = [(r.runtime, r) for r in report.runtimes]
+    runs += [(f"{r.runtime}, native", r) for r in report.contrast]
+    swept = [(name, r.operator) for name, r in runs if r.operator]
+    runs.sort(key=lambda run: run[1].passed)  # what failed is not to be scrolled to
+    failing_first = [(name, r.operator) for name, r in runs if r.operator]
     said = [
         _runtimes(report),
         _outside(report),
         real_rows(report),
         _parity(report, swept),
-        _bands(report, swept),
-        _special_values(swept),
-        _order(swept),
+        _bands(report, failing_first),
+        _special_values(failing_first),
+        _order(failing_first),
         _whole_model(report),
         training(report),
         _provenance(report),
@@ -86,20 +111,21 @@ def sections(report: Report) -> list[Section]:
 def _runtimes(report: Report) -> Section:
     blocks: list[Block] = []
     rows: list[list[Cell]] = []
-    for r in report.runtimes:
+    for r in sorted(report.runtimes, key=lambda r: r.passed):
         o = r.operator
-        figures = [ulp(o.max_ulp), count(o.differing), count(o.premature_zeros)] if o else ["-"] * 3
+        figures = [count(o.premature_zeros), ulp(o.max_ulp), count(o.differing)] if o else ["-"] * 3
         badge = Badge(r.passed, "PASS" if r.passed else "FAIL")
         rows.append([r.runtime, badge, *figures, f"{r.seconds:.1f}", r.file or "none"])
     if rows:
         heads = columns(
             ["Runtime", "Verdict"],
-            ["Max ULP", "Differing bits", "Premature zeros", "Seconds"],
+            ["Premature zeros", "Max ULP", "Differing bits", "Seconds"],
         )
         heads += columns(["File"], [])
         gate = GATES.get(report.gate)
+        sigmoid = f"`{TORCHS}`" if report.swept == TORCHS else "The sigmoid"
         blocks += [
-            Table("The sigmoid alone in each runtime, against the truth", heads, rows),
+            Table(f"{sigmoid} alone in each runtime, against the truth", heads, rows, cards=True),
             Terms(
                 [
                     (
@@ -121,7 +147,6 @@ def _runtimes(report: Report) -> Section:
     if report.skipped:
         skipped: list[list[Cell]] = [[name, why] for name, why in report.skipped.items()]
         blocks.append(Table("Not tried", columns(["Runtime", "Why"], []), skipped))
-    blocks += [Text(f"Note: {note}") for note in report.notes]
     return Section("runtimes", "Runtimes", blocks)
 
 
@@ -191,7 +216,7 @@ def _bands(report: Report, swept: Swept) -> Section:
         blocks.append(Table("Max ULP in each band, and premature zeros", heads, rows))
     if worst:
         heads = columns(["Runtime"], ["x", "Expected", "Got", "ULP"])
-        blocks.append(Table("The worst inputs", heads, worst))
+        blocks.append(Table("The worst inputs", heads, worst, cards=True))
     return Section("bands", "Band by band", blocks)
 
 
@@ -231,43 +256,58 @@ def _order(swept: Swept) -> Section:
         " of rare events holds them: how many neighbours come back reversed, how many come back"
         " equal, and how many rungs have no finite −log\u00a0p left."
     )
-    table = Table("Order and range", columns(["Runtime"], figures), rows)
+    table = Table("Order and range", columns(["Runtime"], figures), rows, cards=True)
     return Section("order", "Order", [words, table])
 
 
 def _whole_model(report: Report) -> Section:
+    runs = [r for r in report.runtimes if r.cases and r.file]  # eager has a column of its own
+    runs.sort(key=lambda r: r.passed)
     rows: list[list[Cell]] = [
         [
             r.runtime,
             count(c.batch),
-            count(c.elements),
             ulp(c.max_ulp),
             ulp(c.eager_ulp),
             count(c.differing_from_eager),
             count(c.nan_mismatches),
             quantity(c.max_abs_error),
+            count(c.elements),
         ]
-        for r in report.runtimes
+        for r in runs
         for c in r.cases
-        if r.file  # eager is in the column of its own
     ]
     if not rows:
         return Section("model", "The whole model", [])
-    figures = ["Batch", "Elements", "Max ULP", "Eager's own", "Bits unlike eager's"]
-    figures += ["NaN mismatches", "Max abs. error"]
+    figures = ["Batch", "Max ULP", "Eager's own", "Bits unlike eager's"]
+    figures += ["NaN mismatches", "Max abs. error", "Elements"]
+    worst: list[list[Cell]] = []
+    for r in runs:
+        case = max((c for c in r.cases if c.worst), key=lambda c: c.max_ulp, default=None)
+        if case and case.worst:
+            w = case.worst
+            where = w.where or "-"
+            figure = [count(case.batch), real(w.expected), real(w.got), ulp(w.ulp)]
+            worst.append([r.runtime, where, *figure])
     words = Text(
         "Stored inputs through the whole model, against the same model in float64. A `Linear`"
         " rounds its sum, and a large logit passes that rounding on many times over, so a runtime"
         " is measured by eager PyTorch's own error on the same batch."
     )
-    table = Table("Batch by batch", columns(["Runtime"], figures), rows)
-    return Section("model", "The whole model", [words, table])
+    blocks: list[Block] = [words, Table("Batch by batch", columns(["Runtime"], figures), rows)]
+    if worst:
+        heads = columns(["Runtime", "Where"], ["Batch", "Expected", "Got", "ULP"])
+        blocks.append(Table("The worst elements", heads, worst, cards=True))
+    return Section("model", "The whole model", blocks)
 
 
 def _provenance(report: Report) -> Section:
     meaning = f": {LOWERINGS[report.lowering]}" if report.lowering in LOWERINGS else ""
+    if report.swept == TORCHS:
+        meaning = ", of this package's sigmoid only; the model calls torch's own"
     rows: list[list[Cell]] = [
         ["Model", report.model],
+        ["Sigmoid swept", report.swept],
         ["Lowering", report.lowering + meaning],
         ["Gate", report.gate],
         ["Formats", ", ".join(report.formats)],

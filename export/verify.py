@@ -12,9 +12,11 @@ import numpy as np
 from .bundle import SAMPLES, Manifest
 from .choices import check_choice
 from .errors import NotInstalled, UsageError
-from .findings import CaseFindings, Deviation, RuntimeFindings
+from .findings import CaseFindings, Deviation, Failure, RuntimeFindings
+from .formats import TORCHS
 from .gates import GATES, judge
 from .runtimes import PLANNED, RUNTIMES, Array, Runtime
+from .runtimes.eager import Eager, EagerTorch
 from .runtimes.worker import RuntimeFailure, run_apart
 from .samples import Sample, load_samples
 from .ulp import Probe, measure_operator, ulp_error
@@ -61,9 +63,12 @@ def verify_bundle(
         with step(f"verifying in {runtime.name}"):
             files = manifest.formats.get(runtime.format, {"operator": "", "model": ""})
             operator, model = (directory / files[role] for role in ("operator", "model"))
+            if isinstance(runtime, Eager) and manifest.swept == TORCHS:
+                runtime = EagerTorch()
             findings = RuntimeFindings(runtime.name, runtime.version(), files["model"], "ran")
-            _fill(findings, runtime, operator, manifest.operator_dtype, model, samples)
-            findings.failures = judge(GATES[gate], findings, manifest.lowering)
+            empty = _fill(findings, runtime, operator, manifest.operator_dtype, model, samples)
+            findings.failures = judge(GATES[gate], findings, manifest.lowering, manifest.swept)
+            findings.failures += empty
             found.append(findings)
     return found
 
@@ -85,8 +90,12 @@ def _fill(
     dtype: str,
     model: Path | None = None,
     samples: Sequence[Sample] = (),
-) -> None:
-    """Run, measure, and note in the findings how that ended."""
+) -> list[Failure]:
+    """Run, measure, and note in the findings how that ended; return what no gate judges.
+
+    That is how the runtime fails on the empty batch alone: what it did on the others stands.
+    """
+    failures = []
     start = time.monotonic()
     try:
         probe = Probe.of(dtype)
@@ -94,13 +103,30 @@ def _fill(
         _expect_like([probe.inputs], outputs)
         findings.operator = measure_operator(probe, outputs[0])
         if model is not None:
-            findings.cases = _run_model(runtime, model, samples)
+            findings.cases = _run_model(runtime, model, [s for s in samples if s.batch])
+            try:
+                empty = _run_model(runtime, model, [s for s in samples if not s.batch])
+                findings.cases = empty + findings.cases
+            except RuntimeFailure as failure:
+                failures.append(_empty_batch(runtime, failure))
     except RuntimeFailure as failure:
         findings.status, findings.detail = failure.status, str(failure)
     findings.seconds = time.monotonic() - start
+    return failures
+
+
+def _empty_batch(runtime: Runtime, failure: RuntimeFailure) -> Failure:
+    return Failure(
+        f"model, batch 0: {runtime.name} cannot take an empty batch of this model: {failure}",
+        f"never give {runtime.name} an empty batch of this model, or export it with a number for "
+        "the batch in --input",
+    )
 
 
 def _run_model(runtime: Runtime, model: Path, samples: Sequence[Sample]) -> list[CaseFindings]:
+    """Each sample in one process, measured; RuntimeFailure where one has no proper result."""
+    if not samples:
+        return []
     results = (
         run_apart(runtime, model, [sample.inputs for sample in samples])
         if runtime.format
@@ -136,7 +162,8 @@ def measure_case(sample: Sample, outputs: Sequence[Array]) -> CaseFindings:
     elements = differing = nan_mismatches = 0
     max_ulp = eager_ulp = max_abs_error = 0.0
     worst: Deviation | None = None
-    for got, eager, truth in zip(outputs, sample.eager, sample.truth, strict=True):
+    compared = zip(outputs, sample.eager, sample.truth, strict=True)
+    for number, (got, eager, truth) in enumerate(compared):
         own = ulp_error(eager, truth, eager.dtype)
         due = np.where(np.isfinite(own), truth, eager)
         own = np.where(np.isfinite(own), own, 0)
@@ -152,7 +179,13 @@ def measure_case(sample: Sample, outputs: Sequence[Array]) -> CaseFindings:
         if ulp.max(initial=0) > max_ulp:
             at = np.unravel_index(int(ulp.argmax()), ulp.shape)
             max_ulp = float(ulp[at])
-            worst = Deviation(np.nan, float(due[at].astype(eager.dtype)), float(got[at]), max_ulp)
+            worst = Deviation(
+                input=np.nan,
+                expected=float(due[at].astype(eager.dtype)),
+                got=float(got[at]),
+                ulp=max_ulp,
+                where=f"output {number}, element {[int(i) for i in at]}",
+            )
     return CaseFindings(
         batch=sample.batch,
         elements=elements,

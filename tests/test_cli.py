@@ -14,7 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from torch_sigmoid_ext.export import cli, commands
 from torch_sigmoid_ext.export.cli import main
+from torch_sigmoid_ext.export.errors import UsageError
+from torch_sigmoid_ext.export.formats import FORMATS, LOWERINGS
+from torch_sigmoid_ext.export.gates import GATES
+from torch_sigmoid_ext.export.runtimes import RUNTIMES
 
 COMMAND = [sys.executable, "-m", "torch_sigmoid_ext.export"]
 SIMPLE = ["SimpleNN", "-o", "out"]
@@ -165,7 +170,15 @@ REFUSALS = {
     ),
     "an opset that cannot be": ([*SIMPLE, "--opset", "9"], 2, ["opset 9, got opset 18"]),
     "missing weights": ([*SIMPLE, "--weights", "no.pt"], 2, ["no.pt"]),
-    "no such parent": (["SimpleNN", "-o", "a/b"], 2, ["to exist; create it first"]),
+    "a file in the way": (["SimpleNN", "-o", "models.py/b"], 2, ["models.py is none", "-o"]),
+    "weights that are none": ([*SIMPLE, "--weights", "models.py"], 2, ["nor of safetensors"]),
+    "an input beyond all memory": (
+        [*SIMPLE, "--input", "x=float32[99999999999,3]"],
+        2,
+        ["at most 268,435,456 elements"],
+    ),
+    "no format at all": ([*SIMPLE, "--format", ","], 2, ["expected --format NAME,..., got ','"]),
+    "no such package": (["no.such.mod:f", "-o", "out"], 2, ["no module named no; looked in"]),
     "an existing folder": (["SimpleNN", "-o", "."], 2, ["not to exist"]),
     "an unknown format": ([*SIMPLE, "--format", "coreml"], 2, ["torchscript, onnx; got 'coreml'"]),
     "a planned format": ([*SIMPLE, "--format", "pt2"], 3, ["--format pt2", "later version"]),
@@ -230,16 +243,49 @@ def test_what_is_missing_is_left_out_and_named_by_export_and_doctor(tmp_path: Pa
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "export", *SIMPLE], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "export", "SimpleNN", "-o", "a/out"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("a/.out.*/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert [path.name[:5] for path in tmp_path.iterdir()] == [".out."]
+    assert [path.name[:5] for path in (tmp_path / "a").iterdir()] == [".out."]
     process.send_signal(number)
-    process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
+    assert err.splitlines()[-1] == "torch-sigmoid-ext: interrupted; nothing was written"
+    assert "Traceback" not in err and out == ""
     assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_given_twice_or_with_a_trailing_comma_count_once(tmp_path: Path) -> None:
+    twice = ("--format", "torchscript,torchscript", "--runtime", "eager, eager,")
+    done = run("export", "SimpleNN", "-o", "no/such/parent/out", *twice, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert row(done, "eager") and done.stderr.count("exporting to torchscript") == 1
+    assert (tmp_path / "no" / "such" / "parent" / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_that_a_library_turns_into_its_own_error_is_still_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    def command() -> None:
+        try:
+            cli._interrupt(number, None)
+        except BaseException as error:
+            raise UsageError("torch.onnx.export cannot convert the model") from error
+
+    monkeypatch.setattr(cli, "_received", [])
+    monkeypatch.setattr(commands, "app", command)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process is pytest's
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 128 + number
+    assert capsys.readouterr().err == "torch-sigmoid-ext: interrupted; nothing was written\n"
 
 
 def test_doctor_names_every_part(tmp_path: Path) -> None:
@@ -260,3 +306,15 @@ def test_help_is_quick_and_names_the_commands_that_exist(tmp_path: Path) -> None
     code = "import sys, torch_sigmoid_ext.export.commands; print('onnx' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert loaded.stdout == "False\n", loaded.stderr
+
+
+def test_help_names_every_choice_and_no_value_for_a_flag(tmp_path: Path) -> None:
+    shown = {
+        command: run(command, "--help", cwd=tmp_path).stdout for command in ("export", "verify")
+    }
+    assert "export [OPTIONS] MODEL" in shown["export"] and "verify [OPTIONS] DIR" in shown["verify"]
+    assert not any("bool" in text for text in shown.values())
+    for names in (FORMATS, LOWERINGS, GATES, RUNTIMES):
+        for name in names:
+            assert re.search(rf"\b{name}\b", shown["export"])
+    assert "safetensors" in shown["export"]

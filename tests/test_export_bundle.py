@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,26 @@ def test_staging_folder_appears_under_its_name_at_the_end_only(tmp_path: Path) -
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "file"]
 
 
+def test_missing_parents_are_made_and_gone_after_an_error(tmp_path: Path) -> None:
+    check_free(tmp_path / "a" / "b" / "out")
+    with pytest.raises(RuntimeError), staged(tmp_path / "a" / "b" / "out"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with staged(tmp_path / "a" / "b" / "out"):
+        pass
+    assert (tmp_path / "a" / "b" / "out").is_dir()
+
+
+def test_full_disk_is_told_by_the_users_own_path(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error, staged(tmp_path / "out") as staging:
+        raise OSError(28, "No space left on device", str(staging / "model.onnx"))
+    assert f"cannot write {tmp_path / 'out'}" in str(error.value)
+    assert "No space left on device; give -o another place" in str(error.value)
+    assert ".out." not in str(error.value)
+    with pytest.raises(FileNotFoundError), staged(tmp_path / "out"):
+        open("the model's own file")
+
+
 def test_existing_or_unwritable_place_is_refused_before_any_work(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(pipeline, "check_model", lambda *_: pytest.fail("slow work was begun"))
     (tmp_path / "file").write_text("x")
@@ -67,11 +87,17 @@ def test_existing_or_unwritable_place_is_refused_before_any_work(tmp_path, monke
     for taken in (tmp_path, tmp_path / "file", tmp_path / "dangling"):
         with pytest.raises(UsageError, match="not to exist"):
             export(taken)
-    with pytest.raises(UsageError, match="to exist; create it first"):
-        export(tmp_path / "no" / "such" / "parent")
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
-    with pytest.raises(UsageError, match="writable"):
-        check_free(tmp_path / "out")
+    with pytest.raises(UsageError, match=f"{tmp_path / 'file'} is none; give -o another place"):
+        export(tmp_path / "file" / "b" / "out")
+    with pytest.raises(UsageError, match=r"cannot write .*File name too long; give -o another"):
+        export(tmp_path / ("x" * 300))
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "dangling"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no folder, not even from root")
+def test_place_that_takes_no_folder_is_named_as_the_user_wrote_it() -> None:
+    with pytest.raises(UsageError, match=r"^cannot write /proc/x in /proc: .*; give -o another"):
+        check_free(Path("/proc/x"))
 
 
 @pytest.mark.parametrize("name", ["model.torchscript.pt", "samples.npz", "report.html"])
@@ -114,3 +140,39 @@ def test_manifest_may_not_point_outside_the_bundle(bundle: Path, name: str) -> N
         (bundle / MANIFEST).write_text(json.dumps(manifest))
         with pytest.raises(UsageError, match="outside the bundle"):
             open_bundle(bundle)
+
+
+def edit(bundle: Path, **changes) -> None:
+    fields = json.loads((bundle / MANIFEST).read_text())
+    (bundle / MANIFEST).write_text(json.dumps({**fields, **changes}))
+
+
+@pytest.mark.parametrize("key", ["lowering", "gate", "operator_dtype", "swept"])
+def test_manifest_may_say_nothing_that_does_not_exist(bundle: Path, key: str) -> None:
+    edit(bundle, **{key: "bogus"})
+    with pytest.raises(UsageError, match=f"{key} is 'bogus', none of "):
+        open_bundle(bundle)
+
+
+def test_manifest_may_not_name_an_unknown_format(bundle: Path) -> None:
+    edit(bundle, formats={"coreml": {"model": "samples.npz", "operator": "samples.npz"}})
+    with pytest.raises(UsageError, match="formats has coreml, none of torchscript, onnx"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"gate": "absolute"}, {"operator_dtype": "float64"}, {"notes": ["all is well"]}]
+)
+def test_edited_manifest_is_noticed(bundle: Path, changes: dict[str, object]) -> None:
+    edit(bundle)
+    open_bundle(bundle)  # laid out in another way, it says the same
+    edit(bundle, **changes)
+    with pytest.raises(UsageError, match=r"manifest.json has changed"):
+        open_bundle(bundle)
+
+
+def test_file_that_the_manifest_does_not_name_is_reported(bundle: Path) -> None:
+    (bundle / "more").mkdir()
+    (bundle / "more" / "model.onnx").write_text("x")
+    with pytest.raises(UsageError, match=r"more/model.onnx is not in the manifest"):
+        open_bundle(bundle)

@@ -91,7 +91,7 @@ def test_opset_asked_for_is_the_opset_in_the_file(tmp_path: Path, opset: int) ->
 
 @pytest.mark.parametrize("opset", [9, 11, 1000])
 def test_impossible_opset_is_an_error_although_the_exporter_is_silent(tmp_path, opset) -> None:
-    with pytest.raises(UsageError, match=f"opset {opset}, got opset 18"):
+    with pytest.raises(UsageError, match=f"opset {opset}(, got opset 18|; leave)"):
         export_file(
             torch_sigmoid_ext.Sigmoid(), specs("x=float32[n]"), tmp_path / "m.onnx", opset=opset
         )

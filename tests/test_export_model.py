@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 import torch_sigmoid_ext
 from torch_sigmoid_ext.export.errors import UsageError
@@ -81,14 +84,83 @@ def test_weights_that_do_not_fit_are_named_key_by_key(tmp_path: Path) -> None:
         assert part in str(error.value)
 
 
-def test_weights_that_hold_code_are_not_run(tmp_path: Path) -> None:
-    torch.save(torch_sigmoid_ext.SimpleNN(), tmp_path / "whole.pt")
-    (tmp_path / "garbage.safetensors").write_bytes(b"garbage")
-    (tmp_path / "garbage.pt").write_bytes(b"garbage")
-    torch.save([1, 2], tmp_path / "list.pt")
-    for name in ("whole.pt", "garbage.safetensors", "garbage.pt", "list.pt", "missing.pt"):
-        with pytest.raises(UsageError, match=name):
-            load_model("SimpleNN", tmp_path / name)
+def test_weights_are_known_by_content_and_not_by_name(tmp_path: Path) -> None:
+    state = torch_sigmoid_ext.SimpleNN().state_dict()
+    safetensors.torch.save_file(state, tmp_path / "weights.pt")
+    torch.save(state, tmp_path / "weights.safetensors")
+    torch.save(state, tmp_path / "old", _use_new_zipfile_serialization=False)
+    for name in ("weights.pt", "weights.safetensors", "old"):
+        loaded = load_model("SimpleNN", tmp_path / name).module
+        assert torch.equal(loaded.fc1.weight, state["fc1.weight"]), name
+
+
+def damaged(state: dict[str, torch.Tensor]) -> bytes:
+    file = BytesIO()
+    torch.save(state, file)
+    return file.getvalue()[:200]
+
+
+STATE = torch_sigmoid_ext.SimpleNN().state_dict()
+HEADER = (2).to_bytes(8, "little") + b"{]"
+
+WEIGHTS = {  # what is in the file, and what must be said of it
+    "whole.pt": (torch_sigmoid_ext.SimpleNN(), ["SimpleNN", "whole pickled model", "is not run"]),
+    "text.pt": (b"hello world, this is text", ["neither a file of torch.save nor", "torch.save("]),
+    "empty.pt": (b"", ["empty file", "torch.save(model.state_dict(), path)"]),
+    "pickle.pt": (b"\x80\x02garbage", ["damaged or no file of torch.save"]),
+    "cut.pt": (damaged(STATE), ["damaged or no file of torch.save"]),
+    "garbage.safetensors": (b"garbage", ["safetensors.torch.save_file(model.state_dict(), path)"]),
+    "cut.safetensors": (HEADER, ["whole safetensors file", "safetensors.torch.save_file("]),
+    "script.pt": (torch.jit.script(nn.Linear(3, 2)), ["a TorchScript archive"]),
+    "list.pt": ([1, 2], ["a dict of tensors, got list"]),
+    "keys.pt": ({0: torch.ones(1)}, ["the key 0 is no name"]),
+    "mixed.pt": ({**STATE, "epoch": 1}, ["'epoch' is of type int", "torch.save("]),
+    "checkpoint.pt": (
+        {"state_dict": STATE, "epoch": 1},
+        ["with the keys 'state_dict', 'epoch'", "may be under 'state_dict'"],
+    ),
+    "parallel.pt": (
+        {f"module.{key}": value for key, value in STATE.items()},
+        ["'module.' in front of every key", "DataParallel", "model.module.state_dict()"],
+    ),
+    "compiled.pt": (
+        {f"_orig_mod.{key}": value for key, value in STATE.items()},
+        ["torch.compile", "model._orig_mod.state_dict()"],
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_are_none_are_answered_with_what_they_are(tmp_path: Path, name: str) -> None:
+    content, says = WEIGHTS[name]
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif isinstance(content, torch.jit.ScriptModule):
+        content.save(tmp_path / name)
+    else:
+        torch.save(content, tmp_path / name)
+    with pytest.raises(UsageError, match=name) as error:
+        load_model("SimpleNN", tmp_path / name)
+    for part in says:
+        assert part in str(error.value)
+    assert not re.search("weights_only|\x1b|trust|\n", str(error.value)), "torch's own words"
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="found no file there; check --weights"):
+        load_model("SimpleNN", tmp_path / "missing.pt")
+
+
+def test_missing_package_is_told_apart_from_its_own_missing_import(net: Path) -> None:
+    (net / "package" / "lacks.py").write_text("import no_such_package\n")
+    for source, missing in (("no.such.mod:f", "no"), ("package.nope:f", "package.nope")):
+        with pytest.raises(UsageError) as error:
+            load_model(source)
+        assert f"no module named {missing}; looked in {net} and Python's path" in str(error.value)
+        assert "the same code" not in str(error.value) and "importlib" not in str(error.value)
+    with pytest.raises(UsageError, match=r"ModuleNotFoundError: .*lacks.py:1; the same code"):
+        load_model("package.lacks:f")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +168,7 @@ def test_weights_that_hold_code_are_not_run(tmp_path: Path) -> None:
     [
         ("Simple", "expected MODEL as SimpleNN"),
         ("nowhere.py:Net", "expected a Python file at nowhere.py"),
-        ("nowhere_at_all:Net", "No module named 'nowhere_at_all'"),
+        ("nowhere_at_all:Net", "no module named nowhere_at_all"),
         ("net.py:Nets", "it defines: Net, make, instance"),
         ("net.py:number", "expected net.py:number to give a torch.nn.Module, got int"),
         ("dict.py:make", "expected dict.py:make to give a torch.nn.Module, got dict"),

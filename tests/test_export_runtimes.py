@@ -18,13 +18,13 @@ from torch_sigmoid_ext.export.findings import Report, RuntimeFindings
 from torch_sigmoid_ext.export.model import InputSpec
 from torch_sigmoid_ext.export.pipeline import export_bundle, runtime_outputs
 from torch_sigmoid_ext.export.runtimes import worker
-from torch_sigmoid_ext.export.samples import Sample, load_samples, make_samples
+from torch_sigmoid_ext.export.samples import Sample, check_model, load_samples, make_samples
 from torch_sigmoid_ext.export.verify import choose_runtimes, measure_case
 
 INPUTS = [InputSpec.parse("input=float32[batch,3]")]
 
 MISBEHAVING = """
-import os, signal, time
+import os, signal, sys, time
 import numpy as np
 
 class Runtime:
@@ -49,6 +49,14 @@ class Exits(Runtime):
 class Transposes(Runtime):
     def load(self, path): return lambda inputs: [x[None] for x in inputs]
 
+class Aborts(Runtime):
+    def load(self, path):
+        print("terminate called: no such size", file=sys.stderr)
+        return lambda inputs: [x if len(x) else os.abort() for x in inputs]
+
+class Stalls(Runtime):
+    def load(self, path): return lambda inputs: [x if len(x) else time.sleep(1000) for x in inputs]
+
 class Absent(Runtime):
     def version(self): return ""
 """
@@ -62,7 +70,7 @@ def misbehaving(tmp_path: Path, monkeypatch) -> dict[str, runtimes.Runtime]:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     import misbehaving_runtimes as module
 
-    names = ["Crashes", "Hangs", "Raises", "Exits", "Transposes", "Absent"]
+    names = ["Crashes", "Hangs", "Raises", "Exits", "Transposes", "Aborts", "Stalls", "Absent"]
     found = {name: getattr(module, name)() for name in names}
     for name, runtime in found.items():
         monkeypatch.setitem(runtimes.RUNTIMES, name, runtime)
@@ -81,20 +89,52 @@ def test_crashes_are_rows_and_the_others_are_still_verified(tmp_path: Path, misb
     report = export(tmp_path / "out", runtimes=names)
     rows = {row.runtime: row for row in report.runtimes}
     assert list(rows) == names and not report.passed
-    assert (rows["Crashes"].status, rows["Crashes"].detail) == ("crashed", "killed by SIGSEGV")
+    assert rows["Crashes"].status == "crashed"
+    assert rows["Crashes"].detail == "killed by SIGSEGV while loading the file"
     assert "ValueError: lines: no kernel" in rows["Raises"].detail
     assert "running float32[" in rows["Raises"].detail
-    assert rows["Exits"].detail.startswith("exit code 7")
+    assert rows["Exits"].detail == "exit code 7 while loading the file"
     assert "returned float32[1, 3" in rows["Transposes"].detail
     assert rows["torchscript"].passed
     assert all(row.failures for name, row in rows.items() if name != "torchscript")
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+class Identity(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        (
+            "Aborts",
+            "killed by SIGABRT while running float32[0, 3]: terminate called: no such size",
+        ),
+        ("Stalls", "no answer within 5 s while running float32[0, 3]"),
+    ],
+)
+def test_failure_on_the_empty_batch_alone_keeps_the_other_findings(
+    tmp_path: Path, misbehaving, monkeypatch, name: str, how: str
+) -> None:
+    monkeypatch.setattr(worker, "TIME_LIMIT", 5.0)
+    [row] = export(tmp_path / "out", Identity(), runtimes=[name], gate="exact").runtimes
+    assert (row.status, row.passed) == ("ran", False) and row.operator is not None
+    assert [(case.batch, case.differing_from_eager) for case in row.cases] == [
+        (1, 0),
+        (4, 0),
+        (1024, 0),
+    ]
+    [failure] = [failure for failure in row.failures if "batch 0" in failure.what]
+    assert f"{name} cannot take an empty batch of this model: {how}" in failure.what
+    assert failure.mend
+
+
 def test_hang_is_ended_and_is_a_row(misbehaving, monkeypatch) -> None:
     monkeypatch.setattr(worker, "TIME_LIMIT", 2.0)
     row = verify.verify_operator(misbehaving["Hangs"], Path("file"), "float32", "strict")
-    assert (row.status, row.detail) == ("timeout", "no answer within 2 s")
+    assert (row.status, row.detail[:20]) == ("timeout", "no answer within 2 s")
     assert row.failures and not row.passed
 
 
@@ -178,6 +218,21 @@ def test_model_that_has_no_float64_truth_is_noted(tmp_path: Path) -> None:
     assert any("casts to torch.float32" in note for note in report.notes)
 
 
+def test_model_whose_every_output_is_nan_is_noted() -> None:
+    model = torch_sigmoid_ext.SimpleNN().eval()
+    nn.init.constant_(model.fc1.weight, float("nan"))
+    _, [note] = make_samples(model, INPUTS)
+    assert "every output of the model is NaN in eager PyTorch itself" in note
+
+
+@pytest.mark.parametrize("dims", ["99999999999,3", "batch,99999999999", "99999999,99999999,99999"])
+def test_input_beyond_all_memory_is_an_error_of_use(dims: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"at most 268,435,456 elements, got [\d,]+ in --input 'x="
+    ):
+        check_model(Identity(), [InputSpec.parse(f"x=float32[{dims}]")])
+
+
 def test_float64_model_is_not_held_against_itself() -> None:
     model = nn.Sequential(nn.Linear(3, 2), torch_sigmoid_ext.Sigmoid()).double().eval()
     samples, [note] = make_samples(model, [InputSpec.parse("x=float64[batch,3]")])
@@ -199,6 +254,15 @@ def test_model_errors_are_measured_against_float64_and_beside_eagers() -> None:
     found = case([0.5, two_ulp], [0.5, one_ulp], [0.5, 0.5])
     assert (found.max_ulp, found.eager_ulp, found.differing_from_eager) == (2, 1, 1)
     assert found.worst is not None and found.worst.got == two_ulp and found.worst.expected == 0.5
+
+
+def test_worst_element_of_a_model_is_named_by_output_and_index() -> None:
+    truth = [np.full((2, 3), 0.5), np.full((6, 2), 0.5), np.array(0.5)]
+    eager = [array.astype("f4") for array in truth]
+    got = [array.copy() for array in eager]
+    got[0][1, 2], got[1][5, 1] = 0.25, 0
+    worst = measure_case(Sample(6, [], eager, truth), got).worst
+    assert worst is not None and worst.where == "output 1, element [5, 1]"
 
 
 def test_nan_of_the_runtime_alone_is_a_mismatch_and_eagers_own_is_not() -> None:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pytest
@@ -32,6 +33,7 @@ from torch_sigmoid_ext.export.findings import (
     to_json,
 )
 from torch_sigmoid_ext.export.report import TEMPLATES, write_report
+from torch_sigmoid_ext.export.sections import lead, sections
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 HOSTILE = '<script>alert("1")</script><img src=http://example.com/x.png>|`a`*b*[c](d)'
@@ -46,8 +48,8 @@ def operator(max_ulp: float, zeros: int = 0) -> OperatorFindings:
         max_ulp=max_ulp,
         worst=worst,
         bands=[
-            Band("-inf .. -18", -math.inf, -18.0, 1000, zeros, max_ulp, zeros, worst),
-            Band("-18 .. inf", -18.0, math.inf, 1000, 0, 0.5, 0, None),
+            Band("-103.97 .. -87.337", -103.97, -87.337, 1000, zeros, max_ulp, zeros, worst),
+            Band("-87.337 .. inf", -87.337, math.inf, 1000, 0, 0.5, 0, None),
         ],
         special_values=[
             SpecialValue(math.nan, math.nan, 4.5e-07 if zeros else math.nan, not zeros),
@@ -161,6 +163,21 @@ def failing_report() -> Report:
             )
         ],
     )
+
+
+def native_report() -> Report:
+    """The usual failure: all is well but in one runtime, which is not the first."""
+    zeros = Failure("premature zeros for x in [-103.9, -16]", "export with `--sigmoid exact`")
+    failing = runtime("onnxruntime", 5.3e7, 94_103, zeros)
+    passing = [runtime(name, 0.5) for name in ("eager", "torchscript", "reference", "openvino")]
+    runtimes = [*passing[:2], failing, *passing[2:]]
+    return dataclasses.replace(passing_report(), lowering="native", runtimes=runtimes)
+
+
+def sigmoid_only(report: Report) -> Report:
+    """The report of a model whose truth cannot be had: no batch was measured."""
+    runtimes = [dataclasses.replace(r, cases=[]) for r in report.runtimes]
+    return dataclasses.replace(report, runtimes=runtimes, notes=["the model is float64: no truth"])
 
 
 @pytest.fixture(params=[passing_report, failing_report], ids=["passing", "failing"])
@@ -353,12 +370,82 @@ def test_json_round_trips(written: tuple[Report, Path]) -> None:
             ),
             "Not on onnxruntime.",
         ),
+        (
+            sigmoid_only(passing_report()),
+            "Not known. Only the model's sigmoid was verified; it is within the strict gate.",
+        ),
+        (sigmoid_only(native_report()), "Not on onnxruntime."),
     ],
 )
 def test_first_line_is_the_verdict(report: Report, sentence: str, tmp_path: Path) -> None:
     write_report(report, tmp_path)
     assert (tmp_path / "report.md").read_text("utf-8").splitlines()[0] == f"# {sentence}"
-    assert f"{sentence}</h1>" in (tmp_path / "report.html").read_text("utf-8")
+    page = html.unescape((tmp_path / "report.html").read_text("utf-8"))
+    assert f"{sentence}</h1>" in page
+
+
+def test_green_is_for_a_model_that_was_verified(tmp_path: Path) -> None:
+    write_report(passing_report(), tmp_path)
+    assert '<h1 class="ok">' in (tmp_path / "report.html").read_text("utf-8")
+    write_report(sigmoid_only(passing_report()), tmp_path)
+    assert '<h1 class="bad">' in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("report", [passing_report(), native_report()], ids=["passing", "failing"])
+def test_lead_says_when_the_model_itself_was_not_verified(report: Report) -> None:
+    words = "The model itself was not verified, only its sigmoid."
+    assert words in lead(sigmoid_only(report))
+    assert words not in lead(report)
+
+
+@pytest.mark.parametrize("report", [passing_report(), native_report()], ids=["passing", "failing"])
+def test_torchs_own_sigmoid_is_not_said_to_be_lowered(report: Report, tmp_path: Path) -> None:
+    assert f"lowered as `{report.lowering}`" in lead(report)
+    report = dataclasses.replace(report, swept="torch.sigmoid")
+    assert "lowered as" not in lead(report)
+    assert "calls torch's own sigmoid, exported as the exporter does it" in lead(report)
+    assert "`--convert` would put `torch_sigmoid_ext.sigmoid`" in lead(report)
+    write_report(report, tmp_path)
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert "`torch.sigmoid` alone in each runtime" in text
+    assert f"| Lowering | {report.lowering}, of this package's sigmoid only;" in text
+
+
+def test_notes_stand_above_the_first_section(tmp_path: Path) -> None:
+    notes = ["a note of what was not verified", "and another"]
+    write_report(dataclasses.replace(passing_report(), notes=notes), tmp_path)
+    above_in_html = (tmp_path / "report.html").read_text("utf-8").split("<h2")[0]
+    above_in_markdown = (tmp_path / "report.md").read_text("utf-8").split("\n## ")[0]
+    assert all(note in above_in_html and note in above_in_markdown for note in notes)
+
+
+def test_failing_runtimes_come_first_in_every_table() -> None:
+    tables = {
+        block.caption: block
+        for section in sections(native_report())
+        for block in section.blocks
+        if isinstance(block, blocks.Table)
+    }
+    across = [[c.title for c in t.columns[1:] if c.title != "Expected"] for t in tables.values()]
+    named = [titles[0] for titles in across if "onnxruntime" in titles]
+    down = [t.rows[0][0] for t in tables.values() if t.columns[0].title == "Runtime"]
+    assert named == ["onnxruntime"] * 2  # band by band, special values
+    assert down == ["onnxruntime"] * 5  # summary, worst inputs, order, the model and its worst
+
+
+def test_worst_element_of_the_model_is_shown_with_its_place(tmp_path: Path) -> None:
+    worst = Deviation(math.nan, 2.5e-8, 0.0, 1.9e7, where="output 0, element [17, 1]")
+    mild = Deviation(math.nan, 0.5, 0.5000001, 2.0, where="output 0, element [0, 0]")
+    case = runtime("onnxruntime", 0.5).cases[1]
+    cases = [
+        dataclasses.replace(case, batch=4, max_ulp=1.9e7, worst=worst),
+        dataclasses.replace(case, batch=257, max_ulp=2.0, worst=mild),
+    ]
+    found = dataclasses.replace(runtime("onnxruntime", 0.5), cases=cases)
+    write_report(dataclasses.replace(passing_report(), runtimes=[found]), tmp_path)
+    text = plain_markdown((tmp_path / "report.md").read_text("utf-8"))
+    assert "| onnxruntime | output 0, element [17, 1] | 4 | 2.5e-08 | 0 | 1.9e+07 |" in text
+    assert "element [0, 0]" not in text
 
 
 @pytest.mark.parametrize(
@@ -411,31 +498,69 @@ def test_colours_keep_their_contrast(mode: str) -> None:
     assert {pair: contrast(*pair) for pair in lines if contrast(*pair) < 2.6} == {}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_page_fits_a_phone_and_loads_nothing(written: tuple[Report, Path], tmp_path: Path) -> None:
-    _, directory = written
-    phone = json.dumps((directory / "report.html").read_text("utf-8")).replace("<", "\\u003c")
-    page = tmp_path / "phone.html"  # a frame: Chromium's own windows are never below 500 pixels
-    page.write_text(
+def on_phone(page: str, script: str, directory: Path) -> Any:
+    """What the script's `measure(window, document)` returns inside of a page 390 pixels wide."""
+    source = json.dumps(page).replace("<", "\\u003c")
+    framed = directory / "phone.html"  # a frame: Chromium's own windows are never below 500 pixels
+    framed.write_text(
         f"""<!doctype html><title></title><body><script>
+        const measure = (window, document) => {{ {script} }}
         const phone = document.createElement("iframe")
-        phone.width = 390; phone.height = 844; phone.style.border = "none"; phone.srcdoc = {phone}
+        phone.width = 390; phone.height = 844; phone.style.border = "none"; phone.srcdoc = {source}
         phone.onload = () => {{
-            const inside = phone.contentWindow
-            const loaded = inside.performance.getEntriesByType("resource").map(entry => entry.name)
-            const width = phone.contentDocument.scrollingElement.scrollWidth
-            document.title = JSON.stringify([inside.innerWidth, width, loaded])
+            const measured = measure(phone.contentWindow, phone.contentDocument)
+            document.title = JSON.stringify(measured)
         }}
         document.body.append(phone)</script>""",
         "utf-8",
     )
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,900", "--dump-dom"]
-    command = [str(CHROMIUM), *flags, page.as_uri()]
+    flags += [f"--user-data-dir={directory / 'profile'}", "--window-size=800,900", "--dump-dom"]
+    flags += ["--hide-scrollbars"]  # a phone's take no room
+    command = [str(CHROMIUM), *flags, framed.as_uri()]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     title = re.search(r"<title>(.*?)</title>", ran.stdout)
     assert title and title[1], ran.stderr
-    inner_width, scroll_width, loaded = json.loads(html.unescape(title[1]))
+    return json.loads(html.unescape(title[1]))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_page_fits_a_phone_and_loads_nothing(written: tuple[Report, Path], tmp_path: Path) -> None:
+    _, directory = written
+    inner_width, scroll_width, loaded = on_phone(
+        (directory / "report.html").read_text("utf-8"),
+        """
+        const loaded = window.performance.getEntriesByType("resource").map(entry => entry.name)
+        return [window.innerWidth, document.scrollingElement.scrollWidth, loaded]
+        """,
+        tmp_path,
+    )
     assert (inner_width, loaded) == (390, [])
     assert scroll_width <= inner_width
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_phone_shows_what_failed_and_hints_at_what_it_hides(tmp_path: Path) -> None:
+    write_report(native_report(), tmp_path)
+    found = on_phone(
+        (tmp_path / "report.html").read_text("utf-8"),
+        """
+        const right = element => element.getBoundingClientRect().right
+        const left = element => element.getBoundingClientRect().left
+        const cells = [...document.querySelectorAll(".cards td, .badge.bad")]
+        const wide = [...document.querySelectorAll(".scroll")].filter(
+            region => region.scrollWidth > region.clientWidth)
+        wide.forEach(region => region.scrollLeft = 0)
+        const hidden = cells.filter(cell => right(cell) > right(cell.closest(".scroll")))
+        const hints = wide.map(region => window.getComputedStyle(region).backgroundImage)
+        wide.forEach(region => region.scrollLeft = 60)
+        const heads = wide.map(region => left(region.querySelector("tbody th")) - left(region))
+        return [hidden.map(cell => cell.textContent), hints, heads, cells.length]
+        """,
+        tmp_path,
+    )
+    hidden, hints, heads, cells = found
+    assert hidden == [] and cells > 20
+    assert hints and all("gradient" in hint for hint in hints)
+    assert heads == [0] * len(hints)

@@ -58,6 +58,10 @@ def _formats() -> dict[str, Format]:
     return {format.name: format for format in formats}
 
 
+# The sigmoids that a model may call: ours takes the lowering asked for, torch's is exported as the
+# exporter does it.
+OURS, TORCHS = SIGMOIDS = ("torch_sigmoid_ext.sigmoid", "torch.sigmoid")
+
 FORMATS = _formats()
 PLANNED = {"pt2": "torch.export's file", "aoti": "a package compiled by AOTInductor"}
 LOWERINGS = ("exact", "stable", "native")  # --sigmoid; lowering.py has them, and needs onnxscript

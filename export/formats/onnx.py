@@ -9,7 +9,8 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,14 @@ class Onnx:
         return ""
 
     def export(self, program: Program, path: Path) -> dict[str, Any]:
+        import onnx
+
         from ..lowering import translation_table  # needs onnxscript
+
+        if program.opset is not None and program.opset > onnx.defs.onnx_opset_version():
+            raise UsageError(
+                f"onnx {onnx.__version__} does not know opset {program.opset}; {_opset_remedy()}"
+            )
 
         with _quiet(), torch.no_grad():
             try:
@@ -94,8 +102,7 @@ def _check_file(program: Program, path: Path) -> int:
     if program.opset not in (None, opset):
         raise UsageError(
             f"expected an ONNX file of opset {program.opset}, got opset {opset} from torch "
-            f"{torch.__version__}, which cannot write the one asked for; leave --opset away or ask "
-            "for 18 or later"
+            f"{torch.__version__}, which cannot write the one asked for; {_opset_remedy()}"
         )
     shapes = {i.name: i.type.tensor_type.shape.dim for i in graph.graph.input}
     static = [
@@ -111,6 +118,13 @@ def _check_file(program: Program, path: Path) -> int:
             "as that number"
         )
     return opset
+
+
+def _opset_remedy() -> str:
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    return f"leave --opset away or ask for one from 18 to {newest} that your runtime knows too"
 
 
 def _explain(error: BaseException, program: Program) -> str:
@@ -129,6 +143,11 @@ def _explain(error: BaseException, program: Program) -> str:
             f"onnx_translation_table = {{{name}: function}}, where function builds it from "
             "onnxscript operators, taking the operator's arguments"
         )
+    if "GuardOnDataDependentSymNode" in {type(cause).__name__ for cause in causes}:
+        return (
+            "the model decides by the value of a tensor (if, while, bool() or item()), which is "
+            "no graph; choose with torch.where or torch.cond"
+        )
     inputs = ", ".join(map(str, program.inputs))
     reason = " ".join(str(causes[-1]).split())
     return (
@@ -140,12 +159,13 @@ def _explain(error: BaseException, program: Program) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporters' remarks on torchvision, deprecations and what the check will find."""
-    logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    names = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript")
+    logs = [logging.getLogger(name) for name in names]
     levels = [log.level for log in logs]
     try:
         for log in logs:
             log.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -5,6 +5,7 @@ A bundle holds no model source, so at model level eager's outputs are those reco
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,12 +21,19 @@ class Eager:
     name = "eager"
     format = ""
     install = ""
+    sigmoid: Callable[[torch.Tensor], torch.Tensor] = staticmethod(torch_sigmoid_ext.sigmoid)
 
     def version(self) -> str:
         return str(torch.__version__)
 
     def load(self, path: Path) -> Run:
         def run(inputs: list[Array]) -> list[Array]:
-            return [torch_sigmoid_ext.sigmoid(torch.from_numpy(x)).numpy() for x in inputs]
+            return [self.sigmoid(torch.from_numpy(x)).numpy() for x in inputs]
 
         return run
+
+
+class EagerTorch(Eager):
+    """The same for a model that calls torch's own sigmoid."""
+
+    sigmoid = staticmethod(torch.sigmoid)

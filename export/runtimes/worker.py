@@ -23,6 +23,8 @@ from . import Array, Run, Runtime
 # What serves requests answers in far less, and a runtime that hangs must not hold the report.
 TIME_LIMIT = 600.0  # seconds
 
+DOING, ERROR = "doing.txt", "error.txt"  # in FOLDER: what the child is at, and its exception
+
 
 class RuntimeFailure(Exception):
     """A runtime did not answer; ``status`` is "crashed" or "timeout"."""
@@ -57,20 +59,27 @@ def run_apart(
                 timeout=TIME_LIMIT,
             )
         except subprocess.TimeoutExpired:
-            raise RuntimeFailure("timeout", f"no answer within {TIME_LIMIT:g} s") from None
+            detail = f"no answer within {TIME_LIMIT:g} s{_during(folder)}"
+            raise RuntimeFailure("timeout", detail) from None
         if done.returncode != 0:
             raise RuntimeFailure("crashed", _last_words(folder, done))
         return [_load(folder / f"outputs{number}.npz") for number in range(len(batches))]
 
 
 def _last_words(folder: Path, done: subprocess.CompletedProcess[str]) -> str:
-    error = folder / "error.txt"
+    """How the child ended, at what, and the last that it said."""
+    doing, error = folder / DOING, folder / ERROR
     if error.exists():
-        return error.read_text()
-    if done.returncode < 0:
-        return f"killed by {signal.Signals(-done.returncode).name}"
-    lines = done.stderr.strip().splitlines() or ["no message"]
-    return f"exit code {done.returncode}: {lines[-1]}"
+        return f"{doing.read_text()}: {error.read_text()}"
+    code = done.returncode
+    end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return ": ".join([end + _during(folder), *done.stderr.strip().splitlines()[-1:]])
+
+
+def _during(folder: Path) -> str:
+    """ " while running float32[1, 3]", or nothing if the child never came that far."""
+    doing = folder / DOING
+    return f" while {doing.read_text()}" if doing.exists() else ""
 
 
 def _save(path: Path, arrays: Sequence[Array]) -> None:
@@ -86,18 +95,19 @@ def _serve(folder: Path) -> None:
     """The child's side: load the file once, run every batch, leave outputs or the error's line."""
     request = json.loads((folder / "request.json").read_text())
     module, name = request["adapter"]
-    during = "loading the file"
+    doing = folder / DOING
     try:
+        doing.write_text("loading the file")
         runtime: Runtime = getattr(importlib.import_module(module), name)()
         run: Run = runtime.load(Path(request["path"]))
         for number in range(request["batches"]):
             inputs = _load(folder / f"inputs{number}.npz")
             shapes = ", ".join(f"{x.dtype}{list(x.shape)}" for x in inputs)
-            during = f"running {shapes}"
+            doing.write_text(f"running {shapes}")
             _save(folder / f"outputs{number}.npz", run(inputs))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
-        (folder / "error.txt").write_text(f"{during}: {type(error).__name__}: {lines[-1].strip()}")
+        (folder / ERROR).write_text(f"{type(error).__name__}: {lines[-1].strip()}")
         raise
 
 
