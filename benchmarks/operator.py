@@ -13,6 +13,8 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 
 import torch
 
@@ -46,6 +48,16 @@ def ratio(ours: Callable[[], object], theirs: Callable[[], object], numel: int) 
     return f"{median:5.2f} [{least:5.2f}]"
 
 
+def cpu_name() -> str:
+    """As Linux calls it; elsewhere the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
@@ -55,9 +67,9 @@ def main() -> None:
     torch.manual_seed(0)
     dtype = getattr(torch, options.dtype)
     print(
-        f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), "
-        f"{platform.machine()}, threads {options.threads}, {options.dtype}: torch.sigmoid's time "
-        "over ours, median [minimum]\n"
+        f"{date.today()}, {cpu_name()}, torch {torch.__version__} "
+        f"({torch.backends.cpu.get_cpu_capability()}), threads {options.threads}, "
+        f"{options.dtype}\ntorch.sigmoid's time over ours, median [minimum]\n"
     )
     columns = ("fresh output", "out=")
     print(f"{'input':>14} {'numel':>9}  " + "  ".join(f"{name:>13}" for name in columns))
