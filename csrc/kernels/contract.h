@@ -2,14 +2,12 @@
 //
 // Nothing in csrc/kernels knows torch: it can be compiled, tested and carried elsewhere alone.
 //
-//   * A run is `numel` elements, each `stride` bytes after the one before; a stride may be zero
-//   (for
+//   * A run is `numel` elements, each `stride` bytes after the one before; a stride may be zero (for
 //     inputs) or negative. numel may be zero. No alignment beyond the element's own is assumed.
 //   * The output may be the very same run as an input (in place); it may not overlap it otherwise.
 //   * A result depends on its own element alone: not on its position, the strides, the number of
 //     elements, or the instruction set. Two kernel sets return the same bits.
-//   * Kernels allocate nothing, throw nothing and keep no state: any number of threads may run
-//   them.
+//   * Kernels allocate nothing, throw nothing and keep no state: any number of threads may run them.
 #pragma once
 
 #include <array>

@@ -1,15 +1,14 @@
-// All 2^32 float32 inputs of the scalar kernel against an independent reference. `make prove` runs
-// it.
+// All 2^32 float32 inputs through every kernel set that this CPU runs, against an independent
+// reference. `make prove` runs it.
 //
-// Reference, with nothing of the kernel in it:
-//   |x| >= 2^-10          x87 long double, expl and one division: relative error below 2^-61.5
-//   2^-26 < |x| < 2^-10   the series 1/2 + x/4 - x³/48 + x⁵/480 - 17 x⁷/80640 in float128
-//   |x| <= 2^-26          1/2: σ differs from it by at most 2^-28, a quarter of the distance to a
-//   tie x >= 17.5, x <= -104.5    1 and 0, beyond the last roundings to anything else
+// Reference, with nothing of the kernels in it:
+//   |x| >= 2^-10              x87 long double, expl and one division: relative error below 2^-61.5
+//   2^-26 < |x| < 2^-10       the series 1/2 + x/4 - x³/48 + x⁵/480 - 17 x⁷/80640 in float128
+//   |x| <= 2^-26              1/2: σ differs from it by at most 2^-28, a quarter of the way to a tie
+//   x >= 17.5, x <= -104.5    1 and 0, beyond the last roundings to anything else
 // It rounds right because no float32's σ in the first range lies nearer to a rounding boundary than
-// 2^-54.98 of itself (tests/test_hardest_cases.py holds the nearest ones and checks them with
-// mpmath). The program reports the nearest distance it met, so that the margin is seen and not
-// assumed.
+// 2^-54.98 of itself (tests/truth.py holds the nearest ones, tests/test_accuracy.py checks them with
+// mpmath). The program reports the nearest distance it met, so that the margin is seen and not assumed.
 #include <algorithm>
 #include <atomic>
 #include <bit>

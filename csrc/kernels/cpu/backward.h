@@ -1,13 +1,14 @@
-// The gradient: grad_input = g · y · (1 - y), with g = grad_output and y = σ(x), over a vector or
-// one number alone.
+// The gradient: grad_input = g · y · (1 - y), with g = grad_output and y = σ(x), over a vector or one
+// number alone.
 //
-//   u = 1 - y     with its tail, which is exact (FastTwoSum)
+//   u = 1 - y                with its tail, which is exact (FastTwoSum)
 //   p = y · u, h = g · p     each with its tail, by fma; their sum is rounded once
 //
-// float32: at most 0.501 ULP; float64: at most 0.51, given y, where the result is 2^-960 or more
-// (below, the tails of the products underflow, and it may be 1 ULP). The 16-bit types have their
-// products exactly in double, or, where y is below 2^-29, all but exactly. Zeros, infinities and
-// NaN come out as in the plain formula.
+// float32: at most 0.501 ULP; float64: at most 0.51, given y, where the result is 2^-960 or more (below,
+// the tails of the products underflow, and it may be 1 ULP).
+// The 16-bit types (vec_scalar.cpp) have their products exactly in double, or, where y is below 2^-29,
+// all but exactly.
+// Zeros, infinities and NaN come out as in the plain formula.
 #pragma once
 
 namespace torch_sigmoid_ext::kernels::cpu {

@@ -4,11 +4,12 @@
 //   r = t · ln 2 - x                     |r| <= ln 2 / 2; ln 2 split so that t · high is exact
 //   σ = 2^t / (2^t + e^r)                since e^-x = 2^-t · e^r; no branch on the sign of x
 //
-// Domain: every double that is a float32, float16 or bfloat16; x is clamped to [-110, 20], outside
-// of which σ rounds to 0 or 1 in all three. NaN stays NaN. Error: relative error below 2^-52.7,
-// which leaves every float32 input but one on its own side of the rounding boundary (see
-// sigmoid_f32.h); `make prove` runs all 2^32. Plain double operations in one fixed order, no fma:
-// the same bits wherever contraction is off (setup.py sets -ffp-contract=off).
+// Domain: every double that is a float32, float16 or bfloat16; x is clamped to [-110, 20], outside of
+// which σ rounds to 0 or 1 in all three. NaN stays NaN.
+// Error: small enough to leave every float32 input but one on its own side of the rounding boundary
+// (sigmoid_f32.h says which); `make prove` runs all 2^32.
+// Plain double operations in one fixed order, no fma: the same bits wherever contraction is off
+// (setup.py sets -ffp-contract=off).
 #pragma once
 
 #include <bit>

@@ -1,8 +1,8 @@
 // e^-x in float32 by a table: one float that holds where to look, and 2^k.
 //
-// With t a multiple of 1/n, n = V::kEntries, the bits of the float kShift + t end in n · (t + 127 +
-// kUp): log2(n) bits of table index, then the exponent field of 2^(k + kUp), k = floor(t). Powers
-// and table are kUp binades up, so that 2^k is normal wherever a kernel needs it.
+// With t a multiple of 1/n, n = V::kEntries, the bits of the float kShift + t end in n · (t + 127 + kUp):
+// log2(n) bits of table index, then the exponent field of 2^(k + kUp), k = floor(t). Powers and table
+// are kUp binades up, so that 2^k is normal wherever a kernel needs it.
 #pragma once
 
 #include <bit>

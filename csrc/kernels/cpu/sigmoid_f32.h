@@ -1,15 +1,13 @@
 // σ(x) = 1 / (1 + e^-x), float32, correctly rounded.
 //
 // The double core decides the rounding of every float32 but for two groups:
-//   |x| < 2^-11   σ = 1/2 + x/4 - x³/48 ... lies as near as 2^-76 to a tie whenever 1/2 + x/4 is
-//   one.
-//                 A slope a hair under 1/4 falls on the right side of all of them: the cubic term
-//                 always pulls towards 1/2. (With 2^-10 as the limit, 1,125 inputs come out wrong.)
-//   -0x1.250c02p-10   relative distance 2^-54.98 to the boundary, nearer than the core's error;
-//   every
-//                 other input keeps 2^-53.1 or more.
-// Limits: σ(-inf) = 0, σ(inf) = 1, σ(NaN) = NaN, σ(±0) = 1/2; subnormal results (x < -87.3365) are
-// kept, the last of them at x = -103.97208; below, σ rounds to 0.
+//   |x| < 2^-11         σ = 1/2 + x/4 - x³/48 ... lies as near as 2^-76 to a tie whenever 1/2 + x/4 is
+//                       one. A slope a hair under 1/4 falls on the right side of all of them: the cubic
+//                       term always pulls towards 1/2. (With 2^-10 as the limit, 1,125 come out wrong.)
+//   -0x1.250c02p-10     relative distance 2^-54.98 to the boundary, nearer than the core's error; every
+//                       other input keeps 2^-53.1 or more.
+// Limits: σ(-inf) = 0, σ(inf) = 1, σ(NaN) = NaN, σ(±0) = 1/2; subnormal results (x < -87.3365) are kept,
+// the last of them at x = -103.97208; below, σ rounds to 0.
 #pragma once
 
 #include <cmath>

@@ -1,8 +1,8 @@
 // σ(x) = 1 / (1 + e^-x), float32, correctly rounded, over vectors of float32.
 //
-//   t = round(x · log2 e · n) / n            t = k + j/n; n = 32 or 16, as many as a table lookup
-//   takes r = t · ln 2 - x                         exact in its high part σ = 2^k / (2^k + T ·
-//   e^r),  T = 2^(-j/n)           no branch on the sign of x
+//   t = round(x · log2 e · n) / n            t = k + j/n; n = 32 or 16, as many as a lookup takes
+//   r = t · ln 2 - x                         exact in its high part
+//   σ = 2^k / (2^k + T · e^r),  T = 2^(-j/n)           no branch on the sign of x
 //
 // The denominator is kept as a sum d + l: what its roundings lost, the table's own error and e^r's
 // second order are in l. From an estimate y of 1/d follows e = 1 - y · d - y · l, and
@@ -15,8 +15,8 @@
 //   e rounded, twice in e, in the series and with ε            2^-37       2^-34
 //   in all, if every one were at its worst at once             2^-35.5     2^-33.16
 //
-// Rounding test (Ziv): y · (1 + e + ε) and y · (1 + e - ε) are the same float unless σ lies within
-// ε of a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
+// Rounding test (Ziv): y · (1 + e + ε) and y · (1 + e - ε) are the same float unless σ lies within ε of
+// a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
 // adapter's, since the estimate is; the bits of a result do not depend on it, nor on the estimate.
 //
 // A block with an input outside of about (-20, 23) goes to the double core in vectors.

@@ -5,12 +5,12 @@
 //   e^-x = 2^-k · T · e^r,  T = 2^(-j/32)       from a table, high and low part
 //   σ = 2^k · q,  q = 1 / (2^k + T · e^r)       no branch on the sign of x
 //
-// The denominator is kept as a sum of two doubles, and the quotient corrected by its residual, so
-// q's one rounding is the only one of weight; the rest adds less than 2^-7 ULP. Not every result is
-// correctly rounded, so that its bits hang on each operation: every instruction set runs these, in
-// this order, and fuses where fma stands and nowhere else. Limits: σ(-inf) = 0, σ(inf) = 1, σ(NaN)
-// = NaN. Results are 1 from x = 37.4299 up. Subnormal results (x < -708.3964) are rounded once, on
-// their own grid; the last is at x = -745.1332, below is 0.
+// The denominator is kept as a sum of two doubles, and the quotient corrected by its residual, so q's
+// one rounding is the only one of weight; the rest adds less than 2^-7 ULP.
+// Not every result is correctly rounded, so that its bits hang on each operation: every instruction set
+// runs these, in this order, and fuses where fma stands and nowhere else.
+// Limits: σ(-inf) = 0, σ(inf) = 1, σ(NaN) = NaN. Results are 1 from x = 37.4299 up. Subnormal results
+// (x < -708.3964) are rounded once, on their own grid; the last is at x = -745.1332, below is 0.
 #pragma once
 
 #include <cmath>

@@ -4,14 +4,12 @@
 //   r = t · ln 2 - x
 //   σ = 2^k / (2^k + T · e^r),  T = 2^(-j/n)           no branch on the sign of x
 //
-// float32 arithmetic errs by less than 2^-21.5, which is far less than a result of 11 or 8 bits
-// needs, but where σ lies right beside the middle between two results:
-//   |x| < 2^-5    σ = 1/2 + x/4 - x³/48 ...; 1/2 + x · slope, with a slope a hair under 1/4, falls
-//   on the
-//                 right side, as in sigmoid_f32.h
+// float32 arithmetic errs by less than 2^-21.5, which is far less than a result of 11 or 8 bits needs,
+// but where σ lies right beside the middle between two results:
+//   |x| < 2^-5    σ = 1/2 + x/4 - x³/48 ...; 1/2 + x · slope, with a slope a hair under 1/4, falls on
+//                 the right side, as in sigmoid_f32.h
 //   kHardest      the nearest elsewhere: 2^-26.7 of the value in float16, 2^-24.4 in bfloat16, and
-//   next
-//                 2^-24.0 in float16, 2^-19.1 in bfloat16
+//                 next 2^-24.0 in float16, 2^-19.1 in bfloat16
 // tests/test_kernels.py takes all 65,536 inputs of both types through every instruction set.
 #pragma once
 
