@@ -10,7 +10,6 @@ and the most extreme ones at logits beyond ±16, which is where runtimes part.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from .bundle import check_free
 from .consequences import Eager, consequences, rank_changes
 from .findings import Consequences, RealRow, Report, Training
 from .model import InputSpec
-from .pipeline import export_bundle, export_file, measure_operator_in, runtime_outputs
+from .pipeline import export_bundle, export_file, measure_operator_in, runtime_outputs, steps
 
 Array = NDArray[Any]
 
@@ -82,10 +81,8 @@ def run_demo(directory: Path, console: Console) -> Report:
     console.print(f"held out: accuracy {training.accuracy:.1%}, ROC AUC {training.roc_auc:.4f}")
 
     def annotate(report: Report, staging: Path) -> None:
-        text, start = "comparing native and exact in onnxruntime", time.monotonic()
-        with console.status(text):  # shows nothing where there is no terminal
+        with steps(console)("comparing native and exact in onnxruntime"):
             results = _contrast(report, staging, model, rows.numpy(), eager)
-        console.print(f"{text}: {time.monotonic() - start:.1f} s", highlight=False)
         report.training = training
         report.real_rows = real_rows(split, eager, results)
 

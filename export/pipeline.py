@@ -62,7 +62,7 @@ def export_bundle(
     chosen, notes = _choose_formats(formats)
     names = [format.name for format in chosen]
     engines, skipped = choose_runtimes(runtimes, names) if verify else ([], {})
-    step = _steps(console)
+    step = steps(console)
     model = model.eval()
     with staged(directory) as staging:
         outputs = _output_names(inputs, check_model(model, inputs))
@@ -115,7 +115,7 @@ def verify_again(
     gate = gate or manifest.gate
     check_choice("--gate", gate, GATES)
     engines, skipped = choose_runtimes(runtimes, list(manifest.formats))
-    found = verify_bundle(directory, manifest, engines, gate, _steps(console))
+    found = verify_bundle(directory, manifest, engines, gate, steps(console))
     return _report(manifest, gate, found, skipped)
 
 
@@ -275,7 +275,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _steps(console: Console | None) -> Callable[[str], Any]:
+def steps(console: Console | None) -> Callable[[str], Any]:
     """Names each step: a spinner on a terminal, and everywhere a line once it is done."""
 
     @contextmanager
