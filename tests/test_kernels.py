@@ -68,6 +68,8 @@ def results(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
 
     scale = torch.linspace(-12, 12, len(inputs)).exp2()
     grads = (torch.where(order % 2 == 0, scale, -scale)).to(dtype)
+    if dtype in (torch.float16, torch.bfloat16):
+        grads = inputs[order]  # of every size
     gradient = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads, expected)
     strided = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads[::3], expected[::3])
     assert same(strided, gradient[::3]), "a stride changed a gradient"

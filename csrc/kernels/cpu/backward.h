@@ -6,8 +6,7 @@
 //
 // float32: at most 0.501 ULP; float64: at most 0.51, given y, where the result is 2^-960 or more (below,
 // the tails of the products underflow, and it may be 1 ULP).
-// The 16-bit types (vec_scalar.cpp) have their products exactly in double, or, where y is below 2^-29,
-// all but exactly.
+// The 16-bit types have their own, backward_half.h.
 // Zeros, infinities and NaN come out as in the plain formula.
 #pragma once
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backward.h"
+#include "backward_half.h"
 #include "scalar.h"
 #include "sigmoid_f32_vector.h"
 #include "sigmoid_f64.h"
@@ -64,6 +65,8 @@ KernelSet vector_kernels(const char* name) {
                run_blocks<SigmoidHalf<V, BFloat16Io, BFloat16Sigmoid>, std::uint16_t>,
                run_blocks<SigmoidFloat32<V>, float>, run_blocks<Float64Block<V>, double>};
   set.fast = set.exact;
+  set.backward[0] = run_backward_blocks<BackwardFloat16<V, Float16Io>, std::uint16_t>;
+  set.backward[1] = run_backward_blocks<BackwardBFloat16<V, BFloat16Io>, std::uint16_t>;
   set.backward[2] = run_backward_blocks<BackwardFloat32Block<V>, float>;
   set.backward[3] = run_backward_blocks<BackwardFloat64Block<V>, double>;
   return set;

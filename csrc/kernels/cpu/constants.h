@@ -2,6 +2,8 @@
 // clang-format off
 #pragma once
 
+#include <cstdint>
+
 namespace torch_sigmoid_ext::kernels::cpu {
 
 inline constexpr double kLog2E = 0x1.71547652b82fep+0;  // log2 e
@@ -137,5 +139,22 @@ alignas(64) inline constexpr Exp2Float<16, 4> kExp2Float16 = {
     {0x1.0000000000000p+30f, 0x1.ea4afa0000000p+29f, 0x1.d5818e0000000p+29f, 0x1.c199be0000000p+29f, 0x1.ae89fa0000000p+29f, 0x1.9c49180000000p+29f, 0x1.8ace540000000p+29f, 0x1.7a11480000000p+29f, 0x1.6a09e60000000p+29f, 0x1.5ab07e0000000p+29f, 0x1.4bfdae0000000p+29f, 0x1.3dea640000000p+29f, 0x1.306fe00000000p+29f, 0x1.2387a60000000p+29f, 0x1.172b840000000p+29f, 0x1.0b55860000000p+29f},
     {0x0.0p+0f, 0x1.61428e0000000p-28f, -0x1.a5217c0000000p-28f, -0x1.6961b40000000p-28f, -0x1.f9c3040000000p-27f, 0x1.a3b5e40000000p-28f, 0x1.67a1ca0000000p-28f, -0x1.05cb440000000p-25f, 0x1.26055c0000000p-26f, -0x1.00d8ac0000000p-27f, -0x1.0a35500000000p-25f, 0x1.370be40000000p-25f, 0x1.1250020000000p-25f, 0x1.9649040000000p-25f, -0x1.9c0c220000000p-27f, 0x1.8d96d40000000p-25f},
     {0x1.0000000000000p-1f, 0x1.5555560000000p-3f, 0x1.5556b40000000p-5f, 0x1.1111d80000000p-7f}};
+
+// e^-x for the 16-bit types' vector kernels; half_table.py says how it is found.
+template <int kEntries, int kTerms>
+struct HalfExp2 {
+  std::int32_t table[kEntries];  // bits of 2^(j/entries), moved, less j · 2^23 / entries
+  float coefficients[kTerms];    // e^-r, lowest first
+};
+
+// |r| <= ln 2 / 16; moved, in units in the last place: 2 by +2, 4 by +1, 5 by +1
+alignas(64) inline constexpr HalfExp2<8, 4> kHalfExp2By8 = {
+    {0x3f800000, 0x3f7b95c2, 0x3f7837f2, 0x3f75fed7, 0x3f7504f4, 0x3f75672b, 0x3f7744fd, 0x3f7ac0c7},
+    {0x1.0000000000000p+0f, -0x1.0000000000000p+0f, 0x1.0000000000000p-1f, -0x1.5555560000000p-3f}};
+
+// |r| <= ln 2 / 32; moved, in units in the last place: 1 by -3, 4 by +1, 7 by -8, 8 by +11, 15 by +9
+alignas(64) inline constexpr HalfExp2<16, 3> kHalfExp2By16 = {
+    {0x3f800000, 0x3f7daac0, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f1, 0x3f76f532, 0x3f75fed7, 0x3f755837, 0x3f7504fe, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d2586},
+    {0x1.0000000000000p+0f, -0x1.0000000000000p+0f, 0x1.0000000000000p-1f}};
 
 }  // namespace torch_sigmoid_ext::kernels::cpu

@@ -8,6 +8,8 @@ Everything is computed with mpmath at 200 bits and rounded once; a test re-deriv
 from collections.abc import Callable
 
 import mpmath
+import numpy as np
+from half_table import nudges
 from mpmath import mp, mpf
 
 
@@ -103,6 +105,46 @@ def float_constants() -> list[str]:
     ]
 
 
+def half_exp2(entries: int, degree: int) -> list[str]:
+    """2^(j/entries) in float32, moved as half_table.py finds, and the series of e^-r."""
+    table = [to_float32(mpf(2) ** (mpf(j) / entries)) for j in range(entries)]
+    signed = [to_float32((-1) ** n / mpmath.factorial(n)) for n in range(degree + 1)]
+    moved = nudges(
+        np.array([float(value) for value in table], dtype=np.float32),
+        np.array([float(c) for c in signed], dtype=np.float32),
+        np.float32(to_float32(1 / mpmath.ln(2))),
+        np.float32(to_float32(mpmath.ln(2))),
+    )
+    bits = 23 - (entries.bit_length() - 1)
+    patterns = [
+        int(np.float32(value).view(np.int32)) + offset - (j << bits)
+        for j, (value, offset) in enumerate(zip(table, moved, strict=True))
+    ]
+    comment = ", ".join(f"{j} by {offset:+d}" for j, offset in enumerate(moved) if offset)
+    return [
+        f"// |r| <= ln 2 / {2 * entries}; moved, in units in the last place: {comment}",
+        f"alignas(64) inline constexpr HalfExp2<{entries}, {degree + 1}> kHalfExp2By{entries} = {{",
+        "    {" + ", ".join(f"0x{pattern:08x}" for pattern in patterns) + "},",
+        f"    {float_list(signed)}}};",
+        "",
+    ]
+
+
+def half_constants() -> list[str]:
+    """Those of the 16-bit types' kernel, sigmoid_half_vector.h."""
+    return [
+        "// e^-x for the 16-bit types' vector kernels; half_table.py says how it is found.",
+        "template <int kEntries, int kTerms>",
+        "struct HalfExp2 {",
+        "  std::int32_t table[kEntries];  // bits of 2^(j/entries), moved, less j · 2^23 / entries",
+        "  float coefficients[kTerms];    // e^-r, lowest first",
+        "};",
+        "",
+        *half_exp2(8, 3),
+        *half_exp2(16, 2),
+    ]
+
+
 def array(name: str, values: list[mpf], meaning: str) -> list[str]:
     lines = [f"// {meaning}", f"alignas(64) inline constexpr double {name}[{len(values)}] = {{"]
     lines += [f"    {literal(v)},  // {mpmath.nstr(v, 17)}" for v in values]
@@ -128,6 +170,8 @@ def constants() -> str:
         "// clang-format off",
         "#pragma once",
         "",
+        "#include <cstdint>",
+        "",
         "namespace torch_sigmoid_ext::kernels::cpu {",
         "",
         scalar("kLog2E", 1 / ln2, "log2 e"),
@@ -151,6 +195,7 @@ def constants() -> str:
         *array("kExp2High", [high for high, _ in table], "2^(-j/32), the high part."),
         *array("kExp2Low", [low for _, low in table], "2^(-j/32) - kExp2High[j]."),
         *float_constants(),
+        *half_constants(),
         "}  // namespace torch_sigmoid_ext::kernels::cpu",
     ]
     return "\n".join(lines)

@@ -1,46 +1,54 @@
 // σ(x) = 1 / (1 + e^-x), float16 and bfloat16, correctly rounded, over vectors of float32.
 //
-//   t = round(x · log2 e · n) / n            t = k + j/n
-//   r = t · ln 2 - x
-//   σ = 2^k / (2^k + T · e^r),  T = 2^(-j/n)           no branch on the sign of x
+//   t = round(-x · log2 e · n) / n           t = k + j/n; n = 8 or 16, as the adapter looks up best
+//   r = x + t · ln 2                         |r| <= ln 2 / 2n
+//   σ = u / (u + 2^(k-9) · T · e^-r),  T = 2^(j/n),  u = 2^-9          no branch on the sign of x
 //
-// float32 arithmetic errs by less than 2^-21.5, which is far less than a result of 11 or 8 bits needs,
-// but where σ lies right beside the middle between two results:
-//   |x| < 2^-5    σ = 1/2 + x/4 - x³/48 ...; 1/2 + x · slope, with a slope a hair under 1/4, falls on
-//                 the right side, as in sigmoid_f32.h
-//   kHardest      the nearest elsewhere: 2^-26.7 of the value in float16, 2^-24.4 in bfloat16, and
-//                 next 2^-24.0 in float16, 2^-19.1 in bfloat16
-// tests/test_kernels.py takes all 65,536 inputs of both types through every instruction set.
+// u keeps the denominator below 2^128 down to where both types' results are 0. x is clamped to
+// [-94, 80], where σ rounds to 0 and 1 in both types; NaN passes.
+//
+// float32 knows σ here to about 2^-22 of itself, and a few of the 65,536 inputs of each type have their σ
+// nearer to the middle between two results. They fall on the right side because
+//   u       in float16 is one unit in the last place off, towards 1/2: there σ = 1/2 + x/4 - x³/48 ... lies
+//           beside a middle whenever 1/2 + x/4 is one, as near as 2^-34.6 of itself
+//   T       has entries that are a few units in the last place off: float16's hardest other input is
+//           -0x1.4fcp-3 (2^-26.7), bfloat16's 0x1.d2p-3 (2^-24.4)
+// half_table.py finds the entries by taking every input of both types through these steps. The steps are
+// operations of IEEE 754 alone, no estimates: what it finds holds on every CPU.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "constants.h"
-#include "exp2_index.h"
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
 struct Float16Sigmoid {
-  static constexpr float kZero = -19.0f;  // results below are 0
-  static constexpr float kHardest = -0x1.4fcp-3f;
-  static constexpr float kHardestOutput = 0x1.d6p-2f;
+  static constexpr float kLowest = -19.0f;             // below it results are 0
+  static constexpr float kPositive = 0x1.fffffep-10f;  // u for x >= 0
+  static constexpr float kNegative = 0x1.000002p-9f;   // u for x < 0
 };
 
 struct BFloat16Sigmoid {
-  static constexpr float kZero = -94.0f;
-  static constexpr float kHardest = 0x1.d2p-3f;
-  static constexpr float kHardestOutput = 0x1.1cp-1f;
+  static constexpr float kLowest = -94.0f;
+  static constexpr float kPositive = 0x1p-9f;
+  static constexpr float kNegative = 0x1p-9f;
 };
 
-// Io widens V::kLanes numbers of a 16-bit type to float32 and narrows them to nearest even; Type is
-// what the mathematics must know of the type.
+// Io widens 2 · V::kLanes numbers of a 16-bit type to two vectors of float32, and narrows them again; it
+// need not care for ties, of which there are none.
 template <class V, class Io, class Type>
 struct SigmoidHalf {
-  static constexpr int kBlock = 2 * V::kLanes;
+  static constexpr int kBlock = 4 * V::kLanes;
 
+  // `output` may be `input`.
   VECTOR_INLINE static void block(const std::uint16_t* input, std::uint16_t* output) {
-    for (int v = 0; v < 2; ++v) {
-      Io::store(output + v * V::kLanes, sigmoid(Io::load(input + v * V::kLanes)));
+    for (int half = 0; half < kBlock; half += kBlock / 2) {
+      Float x[2];
+      Io::load(input + half, x);
+      for (int v = 0; v < 2; ++v) x[v] = sigmoid(x[v]);
+      Io::store_untied(output + half, x);
     }
   }
 
@@ -48,22 +56,35 @@ struct SigmoidHalf {
   using Float = typename V::Float;
   using Int = typename V::Int;
 
-  VECTOR_INLINE static Float sigmoid(Float x) {
-    const Float clamped = V::clamp(x, Type::kZero, 20.0f);
-    const Float shifted = V::fmadd(clamped, V::set(kLog2EFloat), V::set(Exp2Index<V>::kShift));
-    const Float t = V::sub(shifted, V::set(Exp2Index<V>::kShift));
-    const Float r = V::fmsub(t, V::set(kLn2HighFloat), clamped);
-    const Int index = V::bits(shifted);
-    const Float table = V::lookup(V::kExp2.table, index);
-    const Float scale = Exp2Index<V>::scale(index);
+  static constexpr float kUnit = 0x1p-9f;
+  static constexpr int kEntries = sizeof(V::kHalfExp2.table) / sizeof(std::int32_t);
+  // The bits of kShift + t end in n · (t - 9); shifted left by kIndexShift, its exponent field is k - 9.
+  static constexpr float kShift = 1.5f * (1 << 23) / kEntries - 9.0f;
+  static constexpr int kIndexShift = 23 - std::countr_zero(static_cast<unsigned>(kEntries));
 
-    const auto& c = V::kExp2.coefficients;
-    const Float q = V::fmadd(r, V::set(c[1]), V::set(c[0]));
-    const Float expm1 = V::fmadd(V::mul(r, r), q, r);
-    const Float y = V::div(scale, V::add(scale, V::fmadd(table, expm1, table)));
-    const Float near_half = V::fmadd(x, V::set(0x1.ffep-3f), V::set(0.5f));
-    return V::where_equal(x, Type::kHardest, V::set(Type::kHardestOutput),
-                          V::where_near(x, 0x1p-5f, near_half, y));
+  VECTOR_INLINE static Float sigmoid(Float input) {
+    const Float x = V::clamp(input, Type::kLowest, 80.0f);
+    const Float shifted = V::fnmadd(x, V::set(kLog2EFloat), V::set(kShift));
+    const Float t = V::sub(shifted, V::set(kShift));
+    const Float r = V::fmadd(t, V::set(kLn2HighFloat), x);
+    const Int index = V::bits(shifted);
+    // Shifted, the index adds k - 9 to the exponent, and j to the fraction, from which the table has it
+    // subtracted.
+    const Float power = V::as_float(
+        V::add(V::lookup(V::kHalfExp2.table, index), V::template shift_left<kIndexShift>(index)));
+
+    constexpr int kTerms = sizeof(V::kHalfExp2.coefficients) / sizeof(float);
+    Float p = V::set(V::kHalfExp2.coefficients[kTerms - 1]);
+    for (int i = kTerms - 2; i >= 0; --i) p = V::fmadd(p, r, V::set(V::kHalfExp2.coefficients[i]));
+    return V::div(numerator(x), V::fmadd(power, p, V::set(kUnit)));
+  }
+
+  VECTOR_INLINE static Float numerator(Float x) {
+    if constexpr (Type::kPositive == Type::kNegative) {
+      return V::set(Type::kPositive);
+    } else {
+      return V::where_negative(x, V::set(Type::kNegative), V::set(Type::kPositive));
+    }
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -153,35 +154,127 @@ struct Avx2 {
     const __m128 high = _mm256_cvtpd_ps(function(_mm256_cvtps_pd(_mm256_extractf128_ps(a, 1))));
     return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
   }
+
+  // For the 16-bit types.
+  static constexpr const auto& kHalfExp2 = kHalfExp2By8;
+
+  VECTOR_INLINE static Float as_float(Int a) { return _mm256_castsi256_ps(a); }
+  VECTOR_INLINE static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
+  template <int kBits>
+  VECTOR_INLINE static Int shift_left(Int a) {
+    return _mm256_slli_epi32(a, kBits);
+  }
+  VECTOR_INLINE static Int lookup(const std::int32_t (&table)[8], Int index) {
+    return _mm256_permutevar8x32_epi32(_mm256_load_si256(reinterpret_cast<const Int*>(table)),
+                                       index);
+  }
+  VECTOR_INLINE static Float where_negative(Float a, Float then, Float otherwise) {
+    return _mm256_blendv_ps(otherwise, then, a);
+  }
+  // a · b rounded to odd: towards zero, and the last bit set where that lost something.
+  VECTOR_INLINE static Float mul_to_odd(Float a, Float b) {
+    const Float nearest = mul(a, b);
+    const Float lost = fmsub(a, b, nearest);
+    const Int away = _mm256_srai_epi32(exclusive_or(nearest, lost), 31);  // -1 where it grew
+    const Int odd = _mm256_or_si256(add(bits(nearest), away), _mm256_set1_epi32(1));
+    const Float inexact = _mm256_cmp_ps(lost, set(0.0f), _CMP_NEQ_OQ);
+    return _mm256_blendv_ps(nearest, as_float(odd), inexact);
+  }
+  // Whether 0 < |a| <= limit anywhere.
+  VECTOR_INLINE static bool any_tiny(const Float (&a)[2][2], float limit) {
+    Int least = bits(set(limit));
+    for (const auto& pair : a) {
+      for (const Float& value : pair) {
+        const Int magnitude = _mm256_and_si256(bits(value), _mm256_set1_epi32(0x7fffffff));
+        // Less one, 0 is the greatest of unsigned integers.
+        least = _mm256_min_epu32(least, add(magnitude, _mm256_set1_epi32(-1)));
+      }
+    }
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi32(least, bits(set(limit)))) != -1;
+  }
+  // 1 - y, and less than 1 wherever y > 0.
+  VECTOR_INLINE static Float one_minus(Float y) {
+    const Float u = sub(set(1.0f), y);
+    return as_float(add(bits(u), bits(_mm256_cmp_ps(u, set(1.0f), _CMP_EQ_OQ))));  // -1 there
+  }
+  VECTOR_INLINE static Float power_of_two_below(Float a) {
+    return _mm256_and_ps(a, set(HUGE_VALF));
+  }
+  VECTOR_INLINE static Float copy_sign(Float a, Float sign) {
+    return _mm256_or_ps(_mm256_andnot_ps(set(-0.0f), a), _mm256_and_ps(set(-0.0f), sign));
+  }
 };
 
+// The first and the second half of 16 numbers.
 struct Float16Io {
-  VECTOR_INLINE static __m256 load(const std::uint16_t* from) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  VECTOR_INLINE static void load(const std::uint16_t* from, __m256 (&a)[2]) {
+    for (int v = 0; v < 2; ++v) {
+      a[v] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * v)));
+    }
   }
-  VECTOR_INLINE static void store(std::uint16_t* to, __m256 a) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                     _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  VECTOR_INLINE static void store(std::uint16_t* to, const __m256 (&a)[2]) {
+    for (int v = 0; v < 2; ++v) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 8 * v),
+                       _mm256_cvtps_ph(a[v], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    }
+  }
+  VECTOR_INLINE static void store_untied(std::uint16_t* to, const __m256 (&a)[2]) { store(to, a); }
+  // a · b, rounded once.
+  VECTOR_INLINE static void store_product(std::uint16_t* to, const __m256 (&a)[2],
+                                          const __m256 (&b)[2]) {
+    store(to, {Avx2::mul_to_odd(a[0], b[0]), Avx2::mul_to_odd(a[1], b[1])});
   }
 };
 
+// The even and the odd of 16 numbers: each is the upper half of a float32.
 struct BFloat16Io {
-  VECTOR_INLINE static __m256 load(const std::uint16_t* from) {
-    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  VECTOR_INLINE static void load(const std::uint16_t* from, __m256 (&a)[2]) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    a[0] = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+    a[1] = _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(kUpper)));
   }
-  // Half a unit up, less one bit where the unit is even. NaN, which that could carry into the sign,
-  // is replaced.
-  VECTOR_INLINE static void store(std::uint16_t* to, __m256 a) {
-    const __m256i bits = _mm256_castps_si256(a);
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
-    const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, half), 16);
-    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-    const __m256i result = _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc0), nan);
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(to),
-        _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1)));
+  // Half a unit up, less one bit where the unit is even. A NaN that comes from a bfloat16 has no bits
+  // below the unit, so it stays one.
+  VECTOR_INLINE static void store(std::uint16_t* to, const __m256 (&a)[2]) {
+    __m256i sums[2];
+    for (int v = 0; v < 2; ++v) {
+      const __m256i bits = _mm256_castps_si256(a[v]);
+      const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+      sums[v] = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    }
+    store_upper_halves(to, sums);
+  }
+  VECTOR_INLINE static void store_untied(std::uint16_t* to, const __m256 (&a)[2]) {
+    __m256i sums[2];
+    for (int v = 0; v < 2; ++v) {
+      sums[v] = _mm256_add_epi32(_mm256_castps_si256(a[v]), _mm256_set1_epi32(0x8000));
+    }
+    store_upper_halves(to, sums);
+  }
+  // a · b, rounded once: where the nearest float32 lies in the middle between two bfloat16, up where the
+  // product is greater or where it is exact and the lower one is odd.
+  VECTOR_INLINE static void store_product(std::uint16_t* to, const __m256 (&a)[2],
+                                          const __m256 (&b)[2]) {
+    __m256i sums[2];
+    for (int v = 0; v < 2; ++v) {
+      const __m256 nearest = _mm256_mul_ps(a[v], b[v]);
+      const __m256 excess = _mm256_fnmadd_ps(a[v], b[v], nearest);
+      const __m256i bits = _mm256_castps_si256(nearest);
+      const __m256 odd = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 15));  // as the sign
+      const __m256 exact = _mm256_cmp_ps(excess, _mm256_setzero_ps(), _CMP_EQ_OQ);
+      const __m256 up = _mm256_blendv_ps(_mm256_xor_ps(nearest, excess), odd, exact);
+      const __m256i one = _mm256_srai_epi32(_mm256_castps_si256(up), 31);  // -1 where up
+      sums[v] = _mm256_sub_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), one);
+    }
+    store_upper_halves(to, sums);
+  }
+
+ private:
+  static constexpr int kUpper = static_cast<int>(0xffff0000);
+
+  VECTOR_INLINE static void store_upper_halves(std::uint16_t* to, const __m256i (&a)[2]) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm256_blend_epi16(_mm256_srli_epi32(a[0], 16), a[1], 0xaa));
   }
 };
 

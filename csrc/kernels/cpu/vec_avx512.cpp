@@ -8,6 +8,7 @@
 
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -155,33 +156,122 @@ struct Avx512 {
     const __m256 high = _mm512_cvtpd_ps(function(_mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1))));
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
   }
+
+  // For the 16-bit types.
+  static constexpr const auto& kHalfExp2 = kHalfExp2By16;
+
+  VECTOR_INLINE static Float as_float(Int a) { return _mm512_castsi512_ps(a); }
+  VECTOR_INLINE static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
+  template <int kBits>
+  VECTOR_INLINE static Int shift_left(Int a) {
+    return _mm512_slli_epi32(a, kBits);
+  }
+  VECTOR_INLINE static Int lookup(const std::int32_t (&table)[16], Int index) {
+    return _mm512_permutexvar_epi32(index, _mm512_load_si512(table));
+  }
+  VECTOR_INLINE static Float where_negative(Float a, Float then, Float otherwise) {
+    return _mm512_mask_mov_ps(otherwise, _mm512_movepi32_mask(bits(a)), then);
+  }
+  // a · b rounded to odd: towards zero, and the last bit set where that lost something.
+  VECTOR_INLINE static Float mul_to_odd(Float a, Float b) {
+    const Float cut = _mm512_mul_round_ps(a, b, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    const __mmask16 inexact = _mm512_cmp_ps_mask(fmsub(a, b, cut), set(0.0f), _CMP_NEQ_OQ);
+    return as_float(_mm512_mask_or_epi32(bits(cut), inexact, bits(cut), _mm512_set1_epi32(1)));
+  }
+  // Whether 0 < |a| <= limit anywhere.
+  VECTOR_INLINE static bool any_tiny(const Float (&a)[2][2], float limit) {
+    Int least = bits(set(limit));
+    for (const auto& pair : a) {
+      for (const Float& value : pair) {
+        // Less one, 0 is the greatest of unsigned integers.
+        least = _mm512_min_epu32(least, add(bits(_mm512_abs_ps(value)), _mm512_set1_epi32(-1)));
+      }
+    }
+    return _mm512_cmpneq_epi32_mask(least, bits(set(limit))) != 0;
+  }
+  // 1 - y, and less than 1 wherever y > 0.
+  VECTOR_INLINE static Float one_minus(Float y) {
+    return _mm512_sub_round_ps(set(1.0f), y, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  }
+  VECTOR_INLINE static Float power_of_two_below(Float a) {
+    return _mm512_and_ps(a, set(HUGE_VALF));
+  }
+  VECTOR_INLINE static Float copy_sign(Float a, Float sign) {
+    return as_float(_mm512_ternarylogic_epi32(bits(set(-0.0f)), bits(sign), bits(a), 0xca));
+  }
 };
 
+// The first and the second half of 32 numbers.
 struct Float16Io {
-  VECTOR_INLINE static __m512 load(const std::uint16_t* from) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  VECTOR_INLINE static void load(const std::uint16_t* from, __m512 (&a)[2]) {
+    for (int v = 0; v < 2; ++v) {
+      a[v] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 16 * v)));
+    }
   }
-  VECTOR_INLINE static void store(std::uint16_t* to, __m512 a) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
-                        _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  VECTOR_INLINE static void store(std::uint16_t* to, const __m512 (&a)[2]) {
+    for (int v = 0; v < 2; ++v) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 16 * v),
+                          _mm512_cvtps_ph(a[v], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    }
+  }
+  VECTOR_INLINE static void store_untied(std::uint16_t* to, const __m512 (&a)[2]) { store(to, a); }
+  // a · b, rounded once.
+  VECTOR_INLINE static void store_product(std::uint16_t* to, const __m512 (&a)[2],
+                                          const __m512 (&b)[2]) {
+    store(to, {Avx512::mul_to_odd(a[0], b[0]), Avx512::mul_to_odd(a[1], b[1])});
   }
 };
 
+// The even and the odd of 32 numbers: each is the upper half of a float32. By integers, since
+// vcvtne2ps2bf16, where a CPU has it, flushes subnormals and is no quicker.
 struct BFloat16Io {
-  VECTOR_INLINE static __m512 load(const std::uint16_t* from) {
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  VECTOR_INLINE static void load(const std::uint16_t* from, __m512 (&a)[2]) {
+    const __m512i bits = _mm512_loadu_si512(from);
+    a[0] = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+    a[1] = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(kUpper)));
   }
-  // By integers, since vcvtneps2bf16 flushes subnormals: half a unit up, less one bit where the
-  // unit is even. NaN, which that could carry into the sign, is replaced.
-  VECTOR_INLINE static void store(std::uint16_t* to, __m512 a) {
-    const __m512i bits = _mm512_castps_si512(a);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-    const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
-    const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
-    const __m512i result = _mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc0));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(result));
+  // Half a unit up, less one bit where the unit is even. A NaN that comes from a bfloat16 has no bits
+  // below the unit, so it stays one.
+  VECTOR_INLINE static void store(std::uint16_t* to, const __m512 (&a)[2]) {
+    __m512i sums[2];
+    for (int v = 0; v < 2; ++v) {
+      const __m512i bits = _mm512_castps_si512(a[v]);
+      const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+      sums[v] = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    }
+    store_upper_halves(to, sums);
+  }
+  VECTOR_INLINE static void store_untied(std::uint16_t* to, const __m512 (&a)[2]) {
+    __m512i sums[2];
+    for (int v = 0; v < 2; ++v) {
+      sums[v] = _mm512_add_epi32(_mm512_castps_si512(a[v]), _mm512_set1_epi32(0x8000));
+    }
+    store_upper_halves(to, sums);
+  }
+  // a · b, rounded once: cut to float32, half a unit up, less one bit where that is exact and the unit
+  // is even.
+  VECTOR_INLINE static void store_product(std::uint16_t* to, const __m512 (&a)[2],
+                                          const __m512 (&b)[2]) {
+    __m512i sums[2];
+    for (int v = 0; v < 2; ++v) {
+      const __m512 cut = _mm512_mul_round_ps(a[v], b[v], _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+      const __m512 lost = _mm512_fmsub_ps(a[v], b[v], cut);
+      const __m512i bits = _mm512_castps_si512(cut);
+      const __mmask16 exact = _mm512_cmp_ps_mask(lost, _mm512_setzero_ps(), _CMP_EQ_OQ);
+      const __mmask16 less = _mm512_mask_testn_epi32_mask(exact, bits, _mm512_set1_epi32(0x10000));
+      const __m512i half = _mm512_add_epi32(bits, _mm512_set1_epi32(0x8000));
+      sums[v] = _mm512_mask_add_epi32(half, less, bits, _mm512_set1_epi32(0x7fff));
+    }
+    store_upper_halves(to, sums);
+  }
+
+ private:
+  static constexpr int kUpper = static_cast<int>(0xffff0000);
+
+  VECTOR_INLINE static void store_upper_halves(std::uint16_t* to, const __m512i (&a)[2]) {
+    const __m512i even = _mm512_srli_epi32(a[0], 16);
+    // even | (a[1] & kUpper)
+    _mm512_storeu_si512(to, _mm512_ternarylogic_epi32(even, a[1], _mm512_set1_epi32(kUpper), 0xf8));
   }
 };
 

@@ -89,12 +89,15 @@ T gradient(T grad_output, T y) {
   return sigmoid_backward<Scalar>(T{1}, grad_output, y);
 }
 
+// backward_half.h, in double: the product is exact where y >= 2^-29; below, it is rounded, but not to
+// grad_output · y, which may be the middle between two numbers.
 template <int kPrecision, int kMinExponent>
 Half<kPrecision, kMinExponent> gradient(Half<kPrecision, kMinExponent> grad_output,
                                         Half<kPrecision, kMinExponent> y) {
   const double value = y.to_double();
-  return Half<kPrecision, kMinExponent>::from_double((grad_output.to_double() * value) *
-                                                     (1.0 - value));
+  const double rest = 1.0 - value;
+  const double below_one = rest == 1.0 ? 0x1.fffffffffffffp-1 : rest;
+  return Half<kPrecision, kMinExponent>::from_double((grad_output.to_double() * value) * below_one);
 }
 
 template <class T>
