@@ -33,11 +33,12 @@ def samples(requires_grad: bool) -> list[Tensor]:
         torch.randn(6, 8).bfloat16()[1:5, ::3],
         torch.randn(()),
         torch.randn(2, 0),
+        torch.randn(3, 4, dtype=torch.complex64),
     ]
     return [t.requires_grad_(requires_grad) for t in tensors]
 
 
-@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("index", range(7))
 def test_opcheck_passes_on_every_overload(index: int) -> None:
     x, plain = samples(True)[index], samples(False)[index]
     torch.library.opcheck(operators.sigmoid.default, (x,))

@@ -34,6 +34,10 @@ print(library.torch_sigmoid_ext_kernels().decode(), hash_of_results())
 
 
 def questions(dtype: torch.dtype) -> torch.Tensor:
+    if dtype.is_complex:
+        real = questions(dtype.to_real())[::3]
+        order = torch.randperm(len(real), generator=torch.Generator().manual_seed(1))
+        return torch.complex(real, real[order])
     if dtype in (torch.float16, torch.bfloat16):
         return every_16_bit_input(dtype)
     hard = [float.fromhex(x) for x in HARDEST_FLOAT32]
@@ -67,7 +71,8 @@ def results(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     assert same(sigmoid_(inputs.clone()), expected), "in place changed a result"
 
     scale = torch.linspace(-12, 12, len(inputs)).exp2()
-    grads = (torch.where(order % 2 == 0, scale, -scale)).to(dtype)
+    grads = torch.where(order % 2 == 0, scale, -scale)
+    grads = (torch.complex(grads, 3 * grads[order]) if dtype.is_complex else grads).to(dtype)
     if dtype in (torch.float16, torch.bfloat16):
         grads = inputs[order]  # of every size
     gradient = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads, expected)
@@ -78,7 +83,7 @@ def results(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
 
 def hash_of_results() -> str:
     digest = hashlib.sha256()
-    for dtype in DTYPES:
+    for dtype in (*DTYPES, torch.complex64, torch.complex128):
         for result in results(dtype):
             digest.update(result.nan_to_num(nan=-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -159,7 +159,7 @@ def test_out_of_another_shape_is_resized_with_torch_s_warning(shape: tuple[int, 
     assert torch.equal(ours, sigmoid(input))
 
 
-def test_negative_and_conjugate_views() -> None:
+def test_negative_views() -> None:
     z = torch.randn(5, dtype=torch.complex64)
     negative = z.conj().imag  # a float view with the negative bit
     assert negative.is_neg()

@@ -49,12 +49,13 @@ def sigmoid(input: Tensor, *, fast: bool = False, out: Tensor | None = None) -> 
 
     Args:
         input: Tensor of any shape, strides and memory format; float16, bfloat16, float32, float64,
-            or bool or an integer type, which promote to the default float type.
+            complex64, complex128, or bool or an integer type, which promote to the default float
+            type.
         fast: allows a quicker kernel, never less accurate than ``torch.sigmoid``.
         out: the tensor to write to; resized if its shape is not input's. Not differentiable.
 
     Returns:
-        Tensor of input's shape, layout and (floating) dtype, with values in [0, 1].
+        Tensor of input's shape, layout and (floating or complex) dtype; real values in [0, 1].
 
     Raises:
         TypeError: input is not a Tensor.
@@ -62,11 +63,14 @@ def sigmoid(input: Tensor, *, fast: bool = False, out: Tensor | None = None) -> 
         RuntimeError: ``out`` is on another device, of a dtype that the result does not cast to,
             overlaps itself or input in part, or requires grad.
 
-    Gradient: ``grad * y * (1 - y)`` with ``y`` the result; any order, reverse and forward mode.
+    Gradient: ``grad * (y * (1 - y)).conj()`` with ``y`` the result; any order, reverse and forward
+    mode.
 
     Accuracy: float32, float16 and bfloat16 are the float nearest the true value for every input
     (``make prove``, tests/test_accuracy.py); float64 is within 0.51 ULP. Subnormal results are
-    kept. NaN gives NaN, -inf 0, inf 1.
+    kept. NaN gives NaN, -inf 0, inf 1. A complex result is within ``4 * 2**-52 * abs(y)`` of the
+    true value, and half an ULP of each part in complex64 (tests/test_complex.py); no input
+    overflows on the way.
 
     Example:
         >>> import torch
@@ -91,7 +95,8 @@ def sigmoid_(input: Tensor, *, fast: bool = False) -> Tensor:
     """Computes :func:`sigmoid` in place: input is overwritten and returned.
 
     Args:
-        input: Tensor as for :func:`sigmoid`, floating-point, not overlapping itself.
+        input: Tensor as for :func:`sigmoid`, floating-point or complex, not overlapping
+            itself.
         fast: as for :func:`sigmoid`.
 
     Returns:

@@ -15,14 +15,22 @@
 
 namespace torch_sigmoid_ext::kernels {
 
-enum class ElementType : std::uint8_t { kFloat16, kBFloat16, kFloat32, kFloat64 };
-inline constexpr int kElementTypes = 4;
+// A complex number is its real part, then its imaginary part.
+enum class ElementType : std::uint8_t {
+  kFloat16,
+  kBFloat16,
+  kFloat32,
+  kFloat64,
+  kComplex64,
+  kComplex128
+};
+inline constexpr int kElementTypes = 6;
 
 // output = sigmoid(input)
 using Sigmoid = void (*)(const void* input, std::int64_t input_stride, void* output,
                          std::int64_t output_stride, std::int64_t numel);
 
-// grad_input = grad_output * output * (1 - output), where output = sigmoid(input)
+// grad_input = grad_output * conj(output * (1 - output)), where output = sigmoid(input)
 using SigmoidBackward = void (*)(const void* grad_output, std::int64_t grad_output_stride,
                                  const void* output, std::int64_t output_stride, void* grad_input,
                                  std::int64_t grad_input_stride, std::int64_t numel);

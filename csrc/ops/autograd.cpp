@@ -3,9 +3,13 @@
 // views work on this form as they do on torch.sigmoid.
 //
 //   y = σ(x),  dy = y (1 - y) dx
-//   h = g y (1 - y),  dh = y (1 - y) dg + g (1 - 2 y) dy
+//   h = g conj(y (1 - y)),  dh = conj(y (1 - y)) dg + g conj((1 - 2 y) dy)
+//
+// PyTorch's gradient of a complex number is the conjugate of the derivative; at::Tensor::conj() is the
+// tensor itself where that is real.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/real.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/csrc/autograd/function.h>
@@ -73,6 +77,11 @@ struct SigmoidExtBackward final : autograd::Node {
   }
 };
 
+// The gradient of a real tensor that met a complex one is the real part.
+at::Tensor as_real_as(const at::Tensor& tensor, const at::Tensor& gradient) {
+  return gradient.is_complex() && !tensor.is_complex() ? at::real(gradient) : gradient;
+}
+
 struct SigmoidExtDoubleBackward final : autograd::Node {
   autograd::SavedVariable grad_output;
   autograd::SavedVariable output;
@@ -91,8 +100,13 @@ struct SigmoidExtDoubleBackward final : autograd::Node {
     const at::Tensor& grad = grads[0];
     if (!grad.defined()) return result;
     const at::Tensor y = output.unpack();
-    if (task_should_compute_output(0)) result[0] = sigmoid_backward().call(grad, y);
-    if (task_should_compute_output(1)) result[1] = grad * grad_output.unpack() * (1 - 2 * y);
+    const at::Tensor g = grad_output.unpack();
+    if (task_should_compute_output(0)) {
+      result[0] = as_real_as(g, sigmoid_backward().call(grad, y.conj()));
+    }
+    if (task_should_compute_output(1)) {
+      result[1] = as_real_as(y, grad.conj() * g * (1 - 2 * y.conj()));
+    }
     return result;
   }
 };
@@ -112,7 +126,7 @@ at::Tensor sigmoid_autograd(c10::DispatchKeySet keys, const at::Tensor& self, bo
   }();
   if (node) autograd::set_history(output, node);
   if (autograd::isFwGradDefined(self)) {
-    const at::Tensor change = sigmoid_backward().call(tangent(self), output._fw_primal(0));
+    const at::Tensor change = sigmoid_backward().call(tangent(self), output._fw_primal(0).conj());
     output._set_fw_grad(change, /*level=*/0, /*is_inplace_op=*/false);
   }
   if (node) node->output = autograd::SavedVariable(output, /*is_output=*/true);
@@ -138,7 +152,7 @@ at::Tensor& sigmoid_autograd_(c10::DispatchKeySet keys, at::Tensor& self, bool f
     // this derivative needs of the old one is kept apart.
     at::Tensor change = tangent(self);
     const at::Tensor before = at::GradMode::is_enabled() ? change.clone() : change;
-    change.copy_(sigmoid_backward().call(before, self._fw_primal(0)));
+    change.copy_(sigmoid_backward().call(before, self._fw_primal(0).conj()));
     self._set_fw_grad(change, /*level=*/0, /*is_inplace_op=*/true);
   }
   if (node) {
@@ -180,8 +194,8 @@ at::Tensor sigmoid_backward_autograd(c10::DispatchKeySet keys, const at::Tensor&
   if (autograd::isFwGradDefined(grad_output) || autograd::isFwGradDefined(output)) {
     const at::Tensor g = grad_output._fw_primal(0);
     const at::Tensor y = output._fw_primal(0);
-    const at::Tensor change =
-        sigmoid_backward().call(tangent(grad_output), y) + tangent(output) * g * (1 - 2 * y);
+    const at::Tensor change = sigmoid_backward().call(tangent(grad_output), y) +
+                              g * (tangent(output) * (1 - 2 * y)).conj();
     grad_input._set_fw_grad(change, /*level=*/0, /*is_inplace_op=*/false);
   }
   return grad_input;

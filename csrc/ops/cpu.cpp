@@ -12,6 +12,11 @@ namespace {
 
 // Elements below which a second thread costs more than it brings.
 constexpr std::int64_t kGrain = 16384;
+constexpr std::int64_t kComplexGrain = 2048;  // its σ costs as much as many real ones
+
+std::int64_t grain(at::ScalarType dtype) {
+  return at::isComplexType(dtype) ? kComplexGrain : kGrain;
+}
 
 kernels::Sigmoid sigmoid_kernel(at::ScalarType dtype, bool fast) {
   const kernels::KernelSet& set = kernels::cpu::select();
@@ -23,7 +28,7 @@ kernels::SigmoidBackward backward_kernel(at::ScalarType dtype) {
 }
 
 bool is_flat(const at::Tensor& tensor) {
-  return tensor.is_contiguous() && at::isFloatingType(tensor.scalar_type());
+  return tensor.is_contiguous() && !at::isIntegralType(tensor.scalar_type(), /*includeBool=*/true);
 }
 
 void run_flat(const at::Tensor& self, bool fast, at::Tensor& output) {
@@ -31,9 +36,10 @@ void run_flat(const at::Tensor& self, bool fast, at::Tensor& output) {
   const auto size = static_cast<std::int64_t>(self.element_size());
   const auto* from = static_cast<const char*>(self.const_data_ptr());
   auto* to = static_cast<char*>(output.mutable_data_ptr());
-  at::parallel_for(0, self.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    kernel(from + begin * size, size, to + begin * size, size, end - begin);
-  });
+  at::parallel_for(0, self.numel(), grain(self.scalar_type()),
+                   [&](std::int64_t begin, std::int64_t end) {
+                     kernel(from + begin * size, size, to + begin * size, size, end - begin);
+                   });
 }
 
 void run(at::TensorIterator& iterator, bool fast) {
@@ -42,7 +48,7 @@ void run(at::TensorIterator& iterator, bool fast) {
       [kernel](char** data, const std::int64_t* strides, std::int64_t numel) {
         kernel(data[1], strides[1], data[0], strides[0], numel);
       },
-      kGrain);
+      grain(iterator.common_dtype()));
   iterator.cast_outputs();  // out= of another dtype was computed in a temporary
 }
 

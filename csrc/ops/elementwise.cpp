@@ -10,11 +10,11 @@ namespace {
 
 bool has_kernel(at::ScalarType dtype) {
   return dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kFloat ||
-         dtype == at::kDouble;
+         dtype == at::kDouble || dtype == at::kComplexFloat || dtype == at::kComplexDouble;
 }
 
 const char* remedy(at::ScalarType dtype) {
-  if (at::isComplexType(dtype)) return "complex numbers are not supported yet, use torch.sigmoid";
+  if (at::isComplexType(dtype)) return "convert it first, with input.to(torch.complex64)";
   if (at::isQIntType(dtype)) return "pass input.dequantize()";
   return "convert it first, for example with input.float()";
 }
@@ -35,8 +35,9 @@ void check_dtype(const char* op, const char* argument, const at::Tensor& tensor)
   TORCH_CHECK_NOT_IMPLEMENTED(
       has_kernel(dtype) || at::isIntegralType(dtype, /*includeBool=*/true),
       "torch_sigmoid_ext::", op, ": expected ", argument,
-      " to be float16, bfloat16, float32, float64, bool or an integer type, got ", name_of(dtype),
-      "; ", remedy(dtype));
+      " to be float16, bfloat16, float32, float64, complex64, complex128, bool or an integer type, "
+      "got ",
+      name_of(dtype), "; ", remedy(dtype));
 }
 
 void check_out(const char* op, const at::Tensor& self, const at::Tensor& out) {
@@ -54,8 +55,8 @@ void check_inplace(const at::Tensor& self) {
   const at::ScalarType dtype = self.scalar_type();
   const at::ScalarType result = result_dtype(self);
   TORCH_CHECK(at::canCast(result, dtype),
-              "torch_sigmoid_ext::sigmoid_: expected a floating-point input, got ", name_of(dtype),
-              ": the result is ", name_of(result),
+              "torch_sigmoid_ext::sigmoid_: expected a floating-point or complex input, got ",
+              name_of(dtype), ": the result is ", name_of(result),
               " and can't be cast to the input's own type; use sigmoid(input), or "
               "input.float() first");
 }
@@ -75,9 +76,9 @@ at::TensorIterator backward_iterator(at::Tensor& grad_input, const at::Tensor& g
   for (const auto& [argument, tensor] :
        {std::pair{"grad_output", &grad_output}, std::pair{"output", &output}}) {
     check_dtype("sigmoid_backward", argument, *tensor);
-    TORCH_CHECK(at::isFloatingType(tensor->scalar_type()),
+    TORCH_CHECK(!at::isIntegralType(tensor->scalar_type(), /*includeBool=*/true),
                 "torch_sigmoid_ext::sigmoid_backward: expected ", argument,
-                " to be floating-point, got ", name_of(tensor->scalar_type()),
+                " to be floating-point or complex, got ", name_of(tensor->scalar_type()),
                 "; pass the gradient and result of sigmoid");
   }
   return at::TensorIterator::binary_op(grad_input, grad_output, output);
@@ -93,6 +94,10 @@ kernels::ElementType element_type(at::ScalarType dtype) {
       return kernels::ElementType::kFloat32;
     case at::kDouble:
       return kernels::ElementType::kFloat64;
+    case at::kComplexFloat:
+      return kernels::ElementType::kComplex64;
+    case at::kComplexDouble:
+      return kernels::ElementType::kComplex128;
     default:
       TORCH_INTERNAL_ASSERT(false, "no kernel for ", dtype);
   }

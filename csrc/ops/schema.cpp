@@ -6,7 +6,7 @@
 TORCH_LIBRARY(torch_sigmoid_ext, m) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag, at::Tag::pointwise};
 
-  // y = 1 / (1 + e^-x), elementwise; gradient: grad_output * y * (1 - y).
+  // y = 1 / (1 + e^-x), elementwise; gradient: grad_output * conj(y * (1 - y)).
   // `fast` allows a quicker kernel that is never less accurate than torch.sigmoid.
   m.def("sigmoid(Tensor self, *, bool fast=False) -> Tensor", tags);
 
@@ -16,7 +16,7 @@ TORCH_LIBRARY(torch_sigmoid_ext, m) {
   // The same, written into `out`, which is resized if need be; not differentiable.
   m.def("sigmoid.out(Tensor self, *, bool fast=False, Tensor(a!) out) -> Tensor(a!)", tags);
 
-  // grad_output * y * (1 - y) with y = output;
-  // gradients: to grad_output, grad * y * (1 - y); to output, grad * grad_output * (1 - 2 y).
+  // grad_output * conj(y * (1 - y)) with y = output;
+  // gradients: to grad_output, grad * y * (1 - y); to output, conj(grad) * grad_output * conj(1 - 2 y).
   m.def("sigmoid_backward(Tensor grad_output, Tensor output) -> Tensor", tags);
 }

@@ -3,6 +3,7 @@
 
 #include "backward.h"
 #include "backward_half.h"
+#include "complex.h"
 #include "scalar.h"
 #include "sigmoid_f32_vector.h"
 #include "sigmoid_f64.h"
@@ -63,12 +64,17 @@ KernelSet vector_kernels(const char* name) {
   set.name = name;
   set.exact = {run_blocks<SigmoidHalf<V, Float16Io, Float16Sigmoid>, std::uint16_t>,
                run_blocks<SigmoidHalf<V, BFloat16Io, BFloat16Sigmoid>, std::uint16_t>,
-               run_blocks<SigmoidFloat32<V>, float>, run_blocks<Float64Block<V>, double>};
+               run_blocks<SigmoidFloat32<V>, float>,
+               run_blocks<Float64Block<V>, double>,
+               run_blocks<ComplexBlock<V, float>, Complex<float>>,
+               run_blocks<ComplexBlock<V, double>, Complex<double>>};
   set.fast = set.exact;
   set.backward[0] = run_backward_blocks<BackwardFloat16<V, Float16Io>, std::uint16_t>;
   set.backward[1] = run_backward_blocks<BackwardBFloat16<V, BFloat16Io>, std::uint16_t>;
   set.backward[2] = run_backward_blocks<BackwardFloat32Block<V>, float>;
   set.backward[3] = run_backward_blocks<BackwardFloat64Block<V>, double>;
+  set.backward[4] = run_backward_blocks<ComplexBackwardBlock<V, float>, Complex<float>>;
+  set.backward[5] = run_backward_blocks<ComplexBackwardBlock<V, double>, Complex<double>>;
   return set;
 }
 

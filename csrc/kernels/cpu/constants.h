@@ -110,6 +110,33 @@ alignas(64) inline constexpr double kExp2Low[32] = {
     0x1.d73e2a475b465p-56,  // 2.554612514486722e-17
 };
 
+inline constexpr double kTwoByPi = 0x1.45f306dc9c883p-1;  // 2 / π
+inline constexpr double kHalfPiHigh = 0x1.921fb54443000p+0;  // π / 2 in 41 bits
+inline constexpr double kHalfPiMiddle = -0x1.73dcb3b39a000p-43;  // π / 2 - kHalfPiHigh in 41 bits
+inline constexpr double kHalfPiLow = 0x1.45c06e0e68948p-86;  // π / 2 - kHalfPiHigh - kHalfPiMiddle
+
+// sin r = r + r³ · p(r²) on |r| <= π / 4: p, lowest first.
+alignas(64) inline constexpr double kSinCoefficients[7] = {
+    -0x1.5555555555555p-3,  // -0.16666666666666667
+    0x1.111111111111bp-7,  // 0.0083333333333333503
+    -0x1.a01a01a01a01cp-13,  // -0.00019841269841269846
+    0x1.71de3a549f217p-19,  // 2.7557319220424165e-6
+    -0x1.ae64567f07760p-26,  // -2.505210838440028e-8
+    0x1.61256f070e969p-33,  // 1.6059231047448294e-10
+    -0x1.ae80086798ec5p-41,  // -7.6472184717103901e-13
+};
+
+// cos r = 1 - r² / 2 + r⁴ · p(r²) on |r| <= π / 4: p, lowest first.
+alignas(64) inline constexpr double kCosCoefficients[7] = {
+    0x1.5555555555555p-5,  // 0.041666666666666667
+    -0x1.6c16c16c16c1bp-10,  // -0.0013888888888888898
+    0x1.a01a01a01a01bp-16,  // 2.4801587301587304e-5
+    -0x1.27e4fb772eb50p-22,  // -2.7557319222007156e-7
+    0x1.1eed8eff6eccap-29,  // 2.087675698734738e-9
+    -0x1.93983a5e3e1fep-37,  // -1.1470849603570819e-11
+    0x1.ae7fe003824a6p-45,  // 4.7795047023224629e-14
+};
+
 // What the double core cannot decide; the reasons stand in sigmoid_f32.h.
 inline constexpr float kNearZero = 0x1.0000000000000p-11f;  // |x| below it: 1/2 + x · slope
 inline constexpr float kNearZeroSlope = 0x1.fffffe0000000p-3f;  // (1 - 2^-24) / 4

@@ -46,6 +46,39 @@ def exp_remainder(r: mpf) -> mpf:
     return mpmath.nsum(lambda n: r**n / mpmath.factorial(n + 2), [0, 40])
 
 
+def sin_remainder(v: mpf) -> mpf:
+    """(sin r - r) / r³ as a function of v = r²."""
+    return mpmath.nsum(lambda n: -((-v) ** n) / mpmath.factorial(2 * n + 3), [0, 40])
+
+
+def cos_remainder(v: mpf) -> mpf:
+    """(cos r - 1 + r²/2) / r⁴ as a function of v = r²."""
+    return mpmath.nsum(lambda n: (-v) ** n / mpmath.factorial(2 * n + 4), [0, 40])
+
+
+def circle_constants() -> list[str]:
+    high, rest = split(mp.pi / 2, 41)  # |n| <= 2608 < 2^12: n · high has at most 53 bits
+    middle, low = split(rest, 41)
+    bound = (mp.pi / 4) ** 2
+    return [
+        scalar("kTwoByPi", 2 / mp.pi, "2 / π"),
+        scalar("kHalfPiHigh", high, "π / 2 in 41 bits"),
+        scalar("kHalfPiMiddle", middle, "π / 2 - kHalfPiHigh in 41 bits"),
+        scalar("kHalfPiLow", low, "π / 2 - kHalfPiHigh - kHalfPiMiddle"),
+        "",
+        *array(
+            "kSinCoefficients",
+            interpolate(sin_remainder, bound, 6),
+            "sin r = r + r³ · p(r²) on |r| <= π / 4: p, lowest first.",
+        ),
+        *array(
+            "kCosCoefficients",
+            interpolate(cos_remainder, bound, 6),
+            "cos r = 1 - r² / 2 + r⁴ · p(r²) on |r| <= π / 4: p, lowest first.",
+        ),
+    ]
+
+
 def to_float32(value: mpf) -> mpf:
     return to_bits(value, 24)
 
@@ -194,6 +227,7 @@ def constants() -> str:
         ),
         *array("kExp2High", [high for high, _ in table], "2^(-j/32), the high part."),
         *array("kExp2Low", [low for _, low in table], "2^(-j/32) - kExp2High[j]."),
+        *circle_constants(),
         *float_constants(),
         *half_constants(),
         "}  // namespace torch_sigmoid_ext::kernels::cpu",

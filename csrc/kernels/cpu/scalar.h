@@ -3,8 +3,15 @@
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
+template <class T>
+struct Complex {
+  T real, imaginary;
+};
+
 // Not inline: a copy compiled for a wide instruction set could otherwise become everyone's.
 float sigmoid_scalar(float input);
 double sigmoid_scalar(double input);
+Complex<float> sigmoid_scalar(Complex<float> input);
+Complex<double> sigmoid_scalar(Complex<double> input);
 
 }  // namespace torch_sigmoid_ext::kernels::cpu

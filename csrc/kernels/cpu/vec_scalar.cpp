@@ -7,12 +7,14 @@
 #define VECTOR_INLINE inline
 
 #include "backward.h"
+#include "complex.h"
 #include "half.h"
 #include "scalar.h"
 #include "select.h"
 #include "sigmoid_f32.h"
 #include "sigmoid_f64.h"
 #include "sigmoid_half.h"
+#include "vector_runs.h"
 
 namespace torch_sigmoid_ext::kernels::cpu {
 namespace {
@@ -135,13 +137,20 @@ double sigmoid_scalar(double input) { return sigmoid(input); }
 
 const KernelSet& scalar() {
   static constexpr std::array<Sigmoid, kElementTypes> kExact = {
-      sigmoid_run<Float16>, sigmoid_run<BFloat16>, sigmoid_run<float>, sigmoid_run<double>};
+      sigmoid_run<Float16>,
+      sigmoid_run<BFloat16>,
+      sigmoid_run<float>,
+      sigmoid_run<double>,
+      run_blocks<ComplexBlock<Scalar, float>, Complex<float>>,
+      run_blocks<ComplexBlock<Scalar, double>, Complex<double>>};
   static constexpr KernelSet kSet = {
       .name = "scalar",
       .exact = kExact,
       .fast = kExact,  // nothing portable is both less exact and quicker
       .backward = {sigmoid_backward_run<Float16>, sigmoid_backward_run<BFloat16>,
-                   sigmoid_backward_run<float>, sigmoid_backward_run<double>}};
+                   sigmoid_backward_run<float>, sigmoid_backward_run<double>,
+                   run_backward_blocks<ComplexBackwardBlock<Scalar, float>, Complex<float>>,
+                   run_backward_blocks<ComplexBackwardBlock<Scalar, double>, Complex<double>>}};
   return kSet;
 }
 
