@@ -5,6 +5,7 @@
 #include "backward_half.h"
 #include "complex.h"
 #include "scalar.h"
+#include "sigmoid_f32_fast.h"
 #include "sigmoid_f32_vector.h"
 #include "sigmoid_f64.h"
 #include "sigmoid_half_vector.h"
@@ -13,26 +14,54 @@
 namespace torch_sigmoid_ext::kernels::cpu {
 
 template <class V>
-struct Float64Block {
-  static constexpr int kVectors = 2;
-  static constexpr int kBlock = kVectors * V::kDoubles;
+struct FastFloat32Block {
+  using Fast = SigmoidFloat32Fast<V>;
+  static constexpr int kVectors = 4;
+  static constexpr int kBlock = kVectors * V::kLanes;
 
-  VECTOR_INLINE static void block(const double* input, double* output) {
-    typename V::Double x[kVectors];
-    bool normal = true;
+  VECTOR_INLINE static bool block(const float* input, float* output) {
+    typename V::Float y[kVectors];
+    typename V::Int outside = V::zero();
     for (int v = 0; v < kVectors; ++v) {
-      x[v] = V::load(input + v * V::kDoubles);
-      normal = normal && V::none_below(x[v], kFloat64Normal);
+      y[v] = Fast::narrow(V::load(input + v * V::kLanes), outside);
     }
-    if (__builtin_expect(!normal, 0)) return tail_block(input, output);
-    for (int v = 0; v < kVectors; ++v) {
-      V::store(output + v * V::kDoubles, SigmoidFloat64<V>::normal(x[v]));
-    }
+    if (__builtin_expect(V::any_bit(outside, Fast::Index::kOutside), 0)) return false;
+    for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, y[v]);
+    return true;
   }
 
-  // Subnormal results, one by one.
-  __attribute__((noinline, cold)) static void tail_block(const double* input, double* output) {
-    for (int i = 0; i < kBlock; ++i) output[i] = sigmoid_scalar(input[i]);
+  VECTOR_INLINE static void wide_block(const float* input, float* output) {
+    for (int v = 0; v < kVectors; ++v) {
+      V::store(output + v * V::kLanes, Fast::wide(V::load(input + v * V::kLanes)));
+    }
+  }
+};
+
+template <class V>
+struct Float64Block {
+  static constexpr int kVectors = 4;
+  static constexpr int kBlock = kVectors * V::kDoubles;
+
+  VECTOR_INLINE static bool block(const double* input, double* output) {
+    typename V::Double x[kVectors];
+    bool narrow = true;
+    for (int v = 0; v < kVectors; ++v) {
+      x[v] = V::load(input + v * V::kDoubles);
+      narrow = narrow && V::all_within(x[v], -kFloat64Tiny);
+    }
+    if (__builtin_expect(!narrow, 0)) return false;
+    for (int v = 0; v < kVectors; ++v) {
+      V::store(output + v * V::kDoubles, SigmoidFloat64<V>::narrow(x[v]));
+    }
+    return true;
+  }
+
+  VECTOR_INLINE static void wide_block(const double* input, double* output) {
+    typename V::Double y[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      y[v] = SigmoidFloat64<V>::wide(V::load(input + v * V::kDoubles));
+    }
+    for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kDoubles, y[v]);
   }
 };
 
@@ -57,24 +86,25 @@ struct BackwardFloat64Block {
   }
 };
 
-// The kernel set of one instruction set; what has no vector kernel yet is the portable one's.
+// The kernel set of one instruction set.
 template <class V, class Float16Io, class BFloat16Io>
 KernelSet vector_kernels(const char* name) {
-  KernelSet set = scalar();
+  KernelSet set;
   set.name = name;
-  set.exact = {run_blocks<SigmoidHalf<V, Float16Io, Float16Sigmoid>, std::uint16_t>,
-               run_blocks<SigmoidHalf<V, BFloat16Io, BFloat16Sigmoid>, std::uint16_t>,
-               run_blocks<SigmoidFloat32<V>, float>,
-               run_blocks<Float64Block<V>, double>,
-               run_blocks<ComplexBlock<V, float>, Complex<float>>,
-               run_blocks<ComplexBlock<V, double>, Complex<double>>};
+  set.exact = {Runs<SigmoidHalf<V, Float16Io, Float16Sigmoid>, std::uint16_t>::run,
+               Runs<SigmoidHalf<V, BFloat16Io, BFloat16Sigmoid>, std::uint16_t>::run,
+               Runs<SigmoidFloat32<V>, float>::run,
+               Runs<Float64Block<V>, double>::run,
+               Runs<ComplexBlock<V, float>, Complex<float>>::run,
+               Runs<ComplexBlock<V, double>, Complex<double>>::run};
   set.fast = set.exact;
-  set.backward[0] = run_backward_blocks<BackwardFloat16<V, Float16Io>, std::uint16_t>;
-  set.backward[1] = run_backward_blocks<BackwardBFloat16<V, BFloat16Io>, std::uint16_t>;
-  set.backward[2] = run_backward_blocks<BackwardFloat32Block<V>, float>;
-  set.backward[3] = run_backward_blocks<BackwardFloat64Block<V>, double>;
-  set.backward[4] = run_backward_blocks<ComplexBackwardBlock<V, float>, Complex<float>>;
-  set.backward[5] = run_backward_blocks<ComplexBackwardBlock<V, double>, Complex<double>>;
+  set.fast[2] = Runs<FastFloat32Block<V>, float>::run;
+  set.backward[0] = BackwardRuns<BackwardFloat16<V, Float16Io>, std::uint16_t>::run;
+  set.backward[1] = BackwardRuns<BackwardBFloat16<V, BFloat16Io>, std::uint16_t>::run;
+  set.backward[2] = BackwardRuns<BackwardFloat32Block<V>, float>::run;
+  set.backward[3] = BackwardRuns<BackwardFloat64Block<V>, double>::run;
+  set.backward[4] = BackwardRuns<ComplexBackwardBlock<V, float>, Complex<float>>::run;
+  set.backward[5] = BackwardRuns<ComplexBackwardBlock<V, double>, Complex<double>>::run;
   return set;
 }
 

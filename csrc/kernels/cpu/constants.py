@@ -135,6 +135,7 @@ def float_constants() -> list[str]:
         "",
         *exp2_float(32, 2),
         *exp2_float(16, 3),
+        *exp2_float(8, 2),
     ]
 
 
@@ -192,12 +193,12 @@ def constants() -> str:
     mp.prec = 200
     ln2 = mpmath.ln(2)
     ln2_high, ln2_low = split(ln2, 41)  # |t| <= 159 < 2^8: t · high has at most 49 bits
-    by32_high, by32_low = split(ln2 / 32, 37)  # |t| <= 34438 < 2^16: at most 53 bits
+    by16_high, by16_low = split(ln2 / 16, 37)  # |t| <= 17219 < 2^15: at most 52 bits
     table = []
-    for j in range(32):
-        value = mpf(2) ** (mpf(-j) / 32)
-        high = to_bits(value, 53)
-        table.append((high, value - high))
+    for j in range(16):
+        value = mpf(2) ** (mpf(-j) / 16)
+        near = to_bits(value, 53)
+        table.append((near, value / near - 1))
     lines = [
         "// Written by constants.py; do not edit.",
         "// clang-format off",
@@ -211,9 +212,9 @@ def constants() -> str:
         scalar("kLn2High", ln2_high, "ln 2 in 41 bits"),
         scalar("kLn2Low", ln2_low, "ln 2 - kLn2High"),
         "",
-        scalar("kLog2ETimes32", 32 / ln2, "32 log2 e"),
-        scalar("kLn2By32High", by32_high, "ln 2 / 32 in 37 bits"),
-        scalar("kLn2By32Low", by32_low, "ln 2 / 32 - kLn2By32High"),
+        scalar("kLog2ETimes16", 16 / ln2, "16 log2 e"),
+        scalar("kLn2By16High", by16_high, "ln 2 / 16 in 37 bits"),
+        scalar("kLn2By16Low", by16_low, "ln 2 / 16 - kLn2By16High"),
         "",
         *array(
             "kExpCoefficients",
@@ -222,11 +223,11 @@ def constants() -> str:
         ),
         *array(
             "kExpm1Coefficients",
-            interpolate(exp_remainder, ln2 / 64, 5),
-            "e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 64: q, lowest first.",
+            interpolate(exp_remainder, ln2 / 32, 5),
+            "e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 32: q, lowest first.",
         ),
-        *array("kExp2High", [high for high, _ in table], "2^(-j/32), the high part."),
-        *array("kExp2Low", [low for _, low in table], "2^(-j/32) - kExp2High[j]."),
+        *array("kExp2Double", [near for near, _ in table], "2^(-j/16)."),
+        *array("kExp2DoubleErrors", [lack for _, lack in table], "2^(-j/16) / kExp2Double[j] - 1."),
         *circle_constants(),
         *float_constants(),
         *half_constants(),

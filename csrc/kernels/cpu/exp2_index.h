@@ -1,20 +1,35 @@
 // e^-x in float32 by a table: one float that holds where to look, and 2^k.
 //
-// With t a multiple of 1/n, n = V::kEntries, the bits of the float kShift + t end in n · (t + 127 + kUp):
+// With t a multiple of 1/n, n = kEntries, the bits of the float kShift + t end in n · (t + 127 + kUp):
 // log2(n) bits of table index, then the exponent field of 2^(k + kUp), k = floor(t). Powers and table
-// are kUp binades up, so that 2^k is normal wherever a kernel needs it.
+// are kUp binades up, so that 2^k is normal for every x that a kernel takes.
 #pragma once
 
 #include <bit>
 
+#include "constants.h"
+
 namespace torch_sigmoid_ext::kernels::cpu {
 
-template <class V>
+// Beyond these σ is 0, subnormal, or 1 in float32.
+inline constexpr float kFloat32Zero = -105.0f;
+inline constexpr float kFloat32Tiny = -0x1.5d589ep+6f;  // -87.33654; σ(kFloat32Tiny) is the least normal
+inline constexpr float kFloat32One = 20.0f;
+
+template <class V, int kEntries>
 struct Exp2Index {
-  static constexpr int kBits = std::countr_zero(static_cast<unsigned>(V::kEntries));
+  static constexpr int kBits = std::countr_zero(static_cast<unsigned>(kEntries));
   static constexpr int kUp = 26 + kBits;
   static constexpr float kShift =
       1.5f * static_cast<float>(1 << (23 - kBits)) + static_cast<float>(127 + kUp);
+
+  // Only for t in [1 - kUp, 65 - kUp) do the index's bits from kOutside up agree with kInside.
+  static constexpr int kOutside = ~((1 << (kBits + 6)) - 1);
+  static constexpr int kInside = std::bit_cast<int>(kShift - static_cast<float>(kUp - 1));
+
+  VECTOR_INLINE static typename V::Float shift(typename V::Float x) {
+    return V::fmadd(x, V::set(kLog2EFloat), V::set(kShift));
+  }
 
   VECTOR_INLINE static typename V::Float scale(typename V::Int index) {
     return V::template exponent_field<23 - kBits>(index);

@@ -19,13 +19,16 @@
 // a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
 // adapter's, since the estimate is; the bits of a result do not depend on it, nor on the estimate.
 //
-// A block with an input outside of about (-20, 23) goes to the double core in vectors.
+// block() takes x from about -20 to 23; wide_block() every x, with three things more:
+//   2^k below the last bit of T       its exact loss is added to l after the cancellation, not before
+//   subnormal results (x < -87.3365)  are multiples of g = 2^(-149 - k): with G = 2^23 · g, the float nearest
+//                                     G + y has σ's own bits as its low ones, rounded once
+//   saturation, infinities, NaN       x is clamped to where σ is 0 or 1 already; NaN is put back
 #pragma once
 
 #include <cstdint>
 
 #include "constants.h"
-#include "core_vector.h"
 #include "exp2_index.h"
 #include "scalar.h"
 
@@ -35,46 +38,55 @@ template <class V>
 class SigmoidFloat32 {
   using Float = typename V::Float;
   using Int = typename V::Int;
+  using Index = Exp2Index<V, V::kEntries>;
 
  public:
-  static constexpr int kBlock = 4 * V::kLanes;  // four vectors in flight hide each other's latency
+  static constexpr int kVectors = 4;  // in flight, to hide each other's latency
+  static constexpr int kBlock = kVectors * V::kLanes;
 
-  // `output` may be `input`.
-  VECTOR_INLINE static void block(const float* input, float* output) {
-    Denominator denominators[4];
+  // False, and nothing written, where an input is out of range. `output` may be `input`.
+  VECTOR_INLINE static bool block(const float* input, float* output) {
+    Denominator denominators[kVectors];
     Int outside = V::zero();
-    for (int v = 0; v < 4; ++v) {
-      denominators[v] = denominate(V::load(input + v * V::kLanes), outside);
+    for (int v = 0; v < kVectors; ++v) {
+      const Float x = V::load(input + v * V::kLanes);
+      const Float shifted = Index::shift(x);
+      outside = V::or_xor(outside, V::bits(shifted), Index::kInside);
+      denominators[v] = denominate<kNarrow>(x, shifted);
     }
-    if (__builtin_expect(V::any_bit(outside, kOutside), 0)) return double_block(input, output);
-    Float results[4];
-    Int doubts[4];
-    for (int v = 0; v < 4; ++v) results[v] = divide(denominators[v], doubts[v]);
-    if (__builtin_expect(V::any_bit(doubts), 0)) return mend(input, output, results, doubts);
-    for (int v = 0; v < 4; ++v) V::store(output + v * V::kLanes, results[v]);
+    if (__builtin_expect(V::any_bit(outside, Index::kOutside), 0)) return false;
+    Float results[kVectors];
+    Int doubts[kVectors];
+    for (int v = 0; v < kVectors; ++v) results[v] = divide(denominators[v], doubts[v]);
+    finish(input, output, results, doubts);
+    return true;
+  }
+
+  VECTOR_INLINE static void wide_block(const float* input, float* output) {
+    Float results[kVectors];
+    Int doubts[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const Float x = V::load(input + v * V::kLanes);
+      const Float clamped = V::clamp(x, kFloat32Zero, kFloat32One);
+      const Denominator d = denominate<kWide>(clamped, Index::shift(clamped));
+      results[v] = V::where_nan(x, divide_wide(clamped, d, doubts[v]));
+    }
+    finish(input, output, results, doubts);
   }
 
  private:
-  using Index = Exp2Index<V>;
+  enum Range { kNarrow, kWide };
 
   struct Denominator {
     Float scale;      // 2^(k + kUp)
     Float high, low;  // 2^(k + kUp) + 2^kUp · T · e^r
   };
 
-  // Only for t in [1 - kUp, 65 - kUp) do the index's bits from kOutside up agree with kInside.
-  // There 2^k and T · r, of at most 2^-(kBits + 1.5) · T, span less than 24 bits, which `rest` in
-  // denominate() needs to be exact.
-  static constexpr int kOutside = ~((1 << (Index::kBits + 6)) - 1);
-  static constexpr int kInside =
-      std::bit_cast<int>(Index::kShift - static_cast<float>(Index::kUp - 1));
-
-  VECTOR_INLINE static Denominator denominate(Float x, Int& outside) {
-    const Float shifted = V::fmadd(x, V::set(kLog2EFloat), V::set(Index::kShift));
+  template <Range kRange>
+  VECTOR_INLINE static Denominator denominate(Float x, Float shifted) {
     const Float t = V::sub(shifted, V::set(Index::kShift));
     const Float r = V::fmsub(t, V::set(kLn2HighFloat), x);
     const Int index = V::bits(shifted);
-    outside = V::or_xor(outside, index, kInside);
     const Float table = V::lookup(V::kExp2.table, index);
     const Float shift = V::fmadd(t, V::set(kLn2LowFloat), V::lookup(V::kExp2.errors, index));
     const Float scale = Index::scale(index);
@@ -84,56 +96,88 @@ class SigmoidFloat32 {
     for (int i = kTerms - 2; i >= 0; --i) q = V::fmadd(q, r, V::set(V::kExp2.coefficients[i]));
     const Float z = V::fmadd(r, V::fmadd(r, q, shift), shift);  // e^(r + shift) - 1 - r
 
-    const Float high = V::fmadd(table, r, V::add(scale, table));
-    const Float rest = V::add(V::sub(V::max(scale, table), high), V::min(scale, table));  // exact
-    return {scale, high, V::fmadd(table, z, V::fmadd(table, r, rest))};
+    const Float sum = V::add(scale, table);
+    const Float high = V::fmadd(table, r, sum);
+    const Float greater = V::max(scale, table);
+    const Float lesser = V::min(scale, table);
+    Float low;
+    if constexpr (kRange == kNarrow) {
+      // Exact but for the fma: 2^k and T · r, of at most 2^-(kBits + 1.5) · T, span less than 24 bits.
+      low = V::fmadd(table, r, V::add(V::sub(greater, high), lesser));
+    } else {
+      const Float lost = V::sub(lesser, V::sub(sum, greater));  // exact
+      low = V::add(V::fmadd(table, r, V::sub(sum, high)), lost);
+    }
+    return {scale, high, V::fmadd(table, z, low)};
+  }
+
+  // e + e² ... of y · (1 + e + e² ...) = 1 / (d.high + d.low)
+  VECTOR_INLINE static Float correction(Float y, const Denominator& d) {
+    const Float e = V::fnmadd(y, d.high, V::set(1.0f));
+    return V::series(V::fnmadd(y, d.low, e));
   }
 
   // The quotient; in `doubt`, not 0 where its rounding is not certain.
   VECTOR_INLINE static Float divide(const Denominator& d, Int& doubt) {
     const Float y = V::reciprocal_estimate(d.high);
-    Float e = V::fnmadd(y, d.high, V::set(1.0f));
-    e = V::series(V::fnmadd(y, d.low, e));
+    const Float e = correction(y, d);
     const Float above = V::fmadd(y, V::add(e, V::set(V::kEpsilon)), y);
     const Float below = V::fmadd(y, V::sub(e, V::set(V::kEpsilon)), y);
     doubt = V::exclusive_or(above, below);
     return V::mul(above, d.scale);
   }
 
-  // The lanes in doubt one by one.
-  __attribute__((noinline, cold)) static void mend(const float* input, float* output,
-                                                   const Float (&results)[4],
-                                                   const Int (&doubts)[4]) {
-    float hard[kBlock];
-    std::uint64_t lanes = 0;
-    for (int v = 0; v < 4; ++v) lanes |= V::nonzero_lanes(doubts[v]) << (v * V::kLanes);
-    int count = 0;
-    for (std::uint64_t rest = lanes; rest != 0; rest &= rest - 1) {
-      hard[count++] = input[__builtin_ctzll(rest)];
-    }
-    for (int v = 0; v < 4; ++v) V::store(output + v * V::kLanes, results[v]);
-    count = 0;
-    for (std::uint64_t rest = lanes; rest != 0; rest &= rest - 1) {
-      output[__builtin_ctzll(rest)] = sigmoid_scalar(hard[count++]);
-    }
+  // G is 0 for normal results. Rounding against G loses up to 2^-25 · g more: `slack`, twice that.
+  VECTOR_INLINE static Float divide_wide(Float x, const Denominator& d, Int& doubt) {
+    const Float y = V::reciprocal_estimate(d.high);
+    const Float e = correction(y, d);
+    const Int scale = V::bits(d.scale);
+    const auto tiny = V::less(x, kFloat32Tiny);
+    const Int grid = V::keep(tiny, V::sub(V::set_int(128 << 23), scale));  // G
+    const Int slack = V::keep(tiny, V::sub(grid, V::set_int(47 << 23)));
+    const Float coarse = V::add(V::as_float(grid), y);
+    const Float rest = V::sub(y, V::sub(coarse, V::as_float(grid)));  // exact
+    const Float more = V::fmadd(y, V::add(e, V::set(V::kEpsilon)), rest);
+    const Float less = V::fmadd(y, V::sub(e, V::set(V::kEpsilon)), rest);
+    const Float above = V::add(coarse, V::add(more, V::as_float(slack)));
+    const Float below = V::add(coarse, V::sub(less, V::as_float(slack)));
+    doubt = V::exclusive_or(above, below);
+    const Int shift = V::choose(tiny, grid, V::sub(V::set_int(127 << 23), scale));
+    return V::as_float(V::sub(V::bits(above), shift));
   }
 
-  __attribute__((noinline)) static void double_block(const float* input, float* output) {
-    for (int v = 0; v < 4; ++v) {
-      const Float x = V::load(input + v * V::kLanes);
-      Float y;
-      if (V::all_above(x, 17.5f)) {
-        y = V::set(1.0f);
-      } else if (V::all_below(x, -104.0f)) {
-        y = V::set(0.0f);
-      } else {
-        y = V::template through_double<sigmoid_core_vector<V>>(x);
-        const Float near_zero = V::fmadd(x, V::set(kNearZeroSlope), V::set(0.5f));
-        y = V::where_near(x, kNearZero, near_zero, y);
-        y = V::where_equal(x, kHardestInput, V::set(kHardestOutput), y);
-      }
-      V::store(output + v * V::kLanes, y);
+  VECTOR_INLINE static void finish(const float* input, float* output,
+                                   const Float (&results)[kVectors],
+                                   const Int (&doubts)[kVectors]) {
+    if (__builtin_expect(V::any_bit(doubts), 0)) {
+      std::uint64_t lanes = 0;
+      for (int v = 0; v < kVectors; ++v) lanes |= V::nonzero_lanes(doubts[v]) << (v * V::kLanes);
+      const Mended mended = mend(input, lanes);  // before the stores: output may be input
+      for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, results[v]);
+      put(mended, lanes, output);
+      return;
     }
+    for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, results[v]);
+  }
+
+  struct Mended {
+    float values[kBlock];
+  };
+
+  // The lanes in doubt, one by one.
+  __attribute__((noinline, cold)) static Mended mend(const float* input, std::uint64_t lanes) {
+    Mended mended;
+    int count = 0;
+    for (; lanes != 0; lanes &= lanes - 1) {
+      mended.values[count++] = sigmoid_scalar(input[__builtin_ctzll(lanes)]);
+    }
+    return mended;
+  }
+
+  __attribute__((noinline, cold)) static void put(const Mended& mended, std::uint64_t lanes,
+                                                  float* output) {
+    int count = 0;
+    for (; lanes != 0; lanes &= lanes - 1) output[__builtin_ctzll(lanes)] = mended.values[count++];
   }
 };
 

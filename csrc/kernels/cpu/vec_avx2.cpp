@@ -9,6 +9,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -61,6 +62,11 @@ struct Avx2 {
 
   VECTOR_INLINE static Int zero() { return _mm256_setzero_si256(); }
   VECTOR_INLINE static Int bits(Float a) { return _mm256_castps_si256(a); }
+  VECTOR_INLINE static Float as_float(Int a) { return _mm256_castsi256_ps(a); }
+  // A constant from memory: one from a general register takes two operations of the vector units.
+  VECTOR_INLINE static Int set_int(int a) { return bits(set(std::bit_cast<float>(a))); }
+  VECTOR_INLINE static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
+  VECTOR_INLINE static Int sub(Int a, Int b) { return _mm256_sub_epi32(a, b); }
   VECTOR_INLINE static Int or_xor(Int a, Int b, int c) {  // a | (b ^ c)
     return _mm256_or_si256(a, _mm256_xor_si256(b, _mm256_set1_epi32(c)));
   }
@@ -79,6 +85,9 @@ struct Avx2 {
     return 0xffu & ~static_cast<unsigned>(_mm256_movemask_ps(zeros));
   }
 
+  VECTOR_INLINE static Float lookup(const float (&table)[8], Int index) {
+    return _mm256_permutevar8x32_ps(_mm256_load_ps(table), index);
+  }
   VECTOR_INLINE static Float lookup(const float (&table)[16], Int index) {
     const Float upper_half = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // bit 3 as sign
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_load_ps(table), index),
@@ -91,20 +100,23 @@ struct Avx2 {
         _mm256_and_si256(_mm256_slli_epi32(index, kShift), _mm256_set1_epi32(0x7f800000)));
   }
 
-  VECTOR_INLINE static bool all_above(Float a, float b) {
-    return _mm256_movemask_ps(_mm256_cmp_ps(a, set(b), _CMP_GT_OQ)) == 0xff;
+  // Masks: what less() gives, keep() and choose() take.
+  VECTOR_INLINE static Float less(Float a, float b) {
+    return _mm256_cmp_ps(a, set(b), _CMP_LT_OQ);
   }
-  VECTOR_INLINE static bool all_below(Float a, float b) {
-    return _mm256_movemask_ps(_mm256_cmp_ps(a, set(b), _CMP_LT_OQ)) == 0xff;
+  VECTOR_INLINE static Int keep(Float mask, Int a) {  // 0 elsewhere
+    return _mm256_and_si256(bits(mask), a);
+  }
+  VECTOR_INLINE static Int choose(Float mask, Int then, Int otherwise) {
+    return bits(_mm256_blendv_ps(as_float(otherwise), as_float(then), mask));
+  }
+  VECTOR_INLINE static Float where_nan(Float a, Float otherwise) {  // a where a is NaN
+    return _mm256_blendv_ps(otherwise, a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
   }
   VECTOR_INLINE static Float where_near(Float a, float limit, Float then, Float otherwise) {
     const Float magnitude = _mm256_andnot_ps(set(-0.0f), a);
     return _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps(magnitude, set(limit), _CMP_LT_OQ));
   }
-  VECTOR_INLINE static Float where_equal(Float a, float b, Float then, Float otherwise) {
-    return _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps(a, set(b), _CMP_EQ_OQ));
-  }
-
   VECTOR_INLINE static Float where_finite(Float a, Float then, Float otherwise) {
     return _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps(sub(a, a), set(0.0f), _CMP_EQ_OQ));
   }
@@ -124,9 +136,6 @@ struct Avx2 {
     // Where one operand is NaN, max and min give the second.
     return _mm256_max_pd(set_double(low), _mm256_min_pd(set_double(high), a));
   }
-  VECTOR_INLINE static Double exponent_field(Double a) {
-    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52));
-  }
   VECTOR_INLINE static Double load(const double* from) { return _mm256_loadu_pd(from); }
   VECTOR_INLINE static void store(double* to, Double a) { _mm256_storeu_pd(to, a); }
   VECTOR_INLINE static Double min(Double a, Double b) { return _mm256_min_pd(a, b); }
@@ -136,30 +145,63 @@ struct Avx2 {
   VECTOR_INLINE static Double where_finite(Double a, Double then, Double otherwise) {
     return _mm256_blendv_pd(otherwise, then, _mm256_cmp_pd(sub(a, a), set_double(0.0), _CMP_EQ_OQ));
   }
-  VECTOR_INLINE static bool none_below(Double a, double b) {
-    return _mm256_movemask_pd(_mm256_cmp_pd(a, set_double(b), _CMP_LT_OQ)) == 0;
+  VECTOR_INLINE static Double max(Double a, Double b) { return _mm256_max_pd(a, b); }
+  VECTOR_INLINE static Int bits(Double a) { return _mm256_castpd_si256(a); }
+  VECTOR_INLINE static Double as_double(Int a) { return _mm256_castsi256_pd(a); }
+  VECTOR_INLINE static Int sub64(Int a, Int b) { return _mm256_sub_epi64(a, b); }
+  VECTOR_INLINE static Double less(Double a, double b) {
+    return _mm256_cmp_pd(a, set_double(b), _CMP_LT_OQ);
   }
-  VECTOR_INLINE static Double lookup(const double (&table)[32], Double index) {
-    const __m256i low_bits = _mm256_and_si256(_mm256_castpd_si256(index), _mm256_set1_epi64x(31));
-    return _mm256_i64gather_pd(table, low_bits, sizeof(double));
+  VECTOR_INLINE static Int keep(Double mask, Int a) { return _mm256_and_si256(bits(mask), a); }
+  VECTOR_INLINE static Int choose(Double mask, Int then, Int otherwise) {
+    return bits(choose(mask, as_double(then), as_double(otherwise)));
   }
-  // 2 to the power in bits 5 to 15, less the bias.
-  VECTOR_INLINE static Double exponent_field_above_index(Double index) {
-    return _mm256_castsi256_pd(_mm256_and_si256(_mm256_slli_epi64(_mm256_castpd_si256(index), 47),
-                                                _mm256_set1_epi64x(0x7ff0000000000000)));
+  VECTOR_INLINE static Double choose(Double mask, Double then, Double otherwise) {
+    return _mm256_blendv_pd(otherwise, then, mask);
   }
-  template <Double (*function)(Double)>
-  VECTOR_INLINE static Float through_double(Float a) {
-    const __m128 low = _mm256_cvtpd_ps(function(_mm256_cvtps_pd(_mm256_castps256_ps128(a))));
-    const __m128 high = _mm256_cvtpd_ps(function(_mm256_cvtps_pd(_mm256_extractf128_ps(a, 1))));
-    return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
+  VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
+    return _mm256_blendv_pd(otherwise, a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
+  }
+  VECTOR_INLINE static bool all_within(Double a, double limit) {
+    const Double magnitude = _mm256_andnot_pd(set_double(-0.0), a);
+    return _mm256_movemask_pd(_mm256_cmp_pd(magnitude, set_double(limit), _CMP_LE_OQ)) == 0xf;
+  }
+
+  struct Exp2Double {
+    Double value, error;  // kExp2Double and kExp2DoubleErrors
+  };
+  // Side by side, so that one load brings both: gathers take twice as long on AMD's CPUs.
+  struct alignas(16) Pair {
+    double value, error;
+  };
+  static constexpr std::array<Pair, 16> kPairs = [] {
+    std::array<Pair, 16> pairs{};
+    for (std::size_t j = 0; j < 16; ++j) pairs[j] = {kExp2Double[j], kExp2DoubleErrors[j]};
+    return pairs;
+  }();
+  VECTOR_INLINE static Exp2Double lookup_exp2(Int index) {
+    const Int j = _mm256_and_si256(index, _mm256_set1_epi64x(15));
+    const __m128i low = _mm256_castsi256_si128(j);
+    const __m128i high = _mm256_extracti128_si256(j, 1);
+    const Double even = two_pairs(_mm_cvtsi128_si64(low), _mm_cvtsi128_si64(high));
+    const Double odd = two_pairs(_mm_extract_epi64(low, 1), _mm_extract_epi64(high, 1));
+    return {_mm256_unpacklo_pd(even, odd), _mm256_unpackhi_pd(even, odd)};
+  }
+  VECTOR_INLINE static Double two_pairs(std::int64_t i, std::int64_t j) {
+    const Double first = _mm256_castpd128_pd256(_mm_load_pd(&kPairs[i].value));
+    return _mm256_insertf128_pd(first, _mm_load_pd(&kPairs[j].value), 1);
+  }
+  // The bits from 4 up as sign and exponent.
+  VECTOR_INLINE static Int exponent_field_above_index(Int index) {
+    return _mm256_and_si256(_mm256_slli_epi64(index, 48), exponent_bits(0xfff));
+  }
+  VECTOR_INLINE static Int exponent_bits(std::uint64_t a) {
+    return bits(set_double(std::bit_cast<double>(a << 52)));
   }
 
   // For the 16-bit types.
   static constexpr const auto& kHalfExp2 = kHalfExp2By8;
 
-  VECTOR_INLINE static Float as_float(Int a) { return _mm256_castsi256_ps(a); }
-  VECTOR_INLINE static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   template <int kBits>
   VECTOR_INLINE static Int shift_left(Int a) {
     return _mm256_slli_epi32(a, kBits);

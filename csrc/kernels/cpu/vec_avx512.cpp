@@ -9,6 +9,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -62,8 +63,13 @@ struct Avx512 {
 
   VECTOR_INLINE static Int zero() { return _mm512_setzero_si512(); }
   VECTOR_INLINE static Int bits(Float a) { return _mm512_castps_si512(a); }
+  VECTOR_INLINE static Float as_float(Int a) { return _mm512_castsi512_ps(a); }
+  // A constant from memory: one from a general register takes two operations of the vector units.
+  VECTOR_INLINE static Int set_int(int a) { return bits(set(std::bit_cast<float>(a))); }
+  VECTOR_INLINE static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
+  VECTOR_INLINE static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
   VECTOR_INLINE static Int or_xor(Int a, Int b, int c) {  // a | (b ^ c)
-    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi32(c), 0xf6);
+    return _mm512_ternarylogic_epi32(a, b, set_int(c), 0xf6);
   }
   VECTOR_INLINE static Int exclusive_or(Float a, Float b) {
     return _mm512_xor_si512(bits(a), bits(b));
@@ -77,6 +83,10 @@ struct Avx512 {
   }
   VECTOR_INLINE static std::uint64_t nonzero_lanes(Int a) { return _mm512_test_epi32_mask(a, a); }
 
+  VECTOR_INLINE static Float lookup(const float (&table)[8], Int index) {
+    const Float once = _mm512_castps256_ps512(_mm256_load_ps(table));
+    return _mm512_permutexvar_ps(index, _mm512_insertf32x8(once, _mm256_load_ps(table), 1));
+  }
   VECTOR_INLINE static Float lookup(const float (&table)[32], Int index) {
     return _mm512_permutex2var_ps(_mm512_load_ps(table), index, _mm512_load_ps(table + 16));
   }
@@ -87,20 +97,23 @@ struct Avx512 {
         _mm512_and_si512(_mm512_slli_epi32(index, kShift), _mm512_set1_epi32(0x7f800000)));
   }
 
-  VECTOR_INLINE static bool all_above(Float a, float b) {
-    return _mm512_cmp_ps_mask(a, set(b), _CMP_GT_OQ) == 0xffff;
+  // Masks: what less() gives, keep() and choose() take.
+  VECTOR_INLINE static __mmask16 less(Float a, float b) {
+    return _mm512_cmp_ps_mask(a, set(b), _CMP_LT_OQ);
   }
-  VECTOR_INLINE static bool all_below(Float a, float b) {
-    return _mm512_cmp_ps_mask(a, set(b), _CMP_LT_OQ) == 0xffff;
+  VECTOR_INLINE static Int keep(__mmask16 mask, Int a) {  // 0 elsewhere
+    return _mm512_maskz_mov_epi32(mask, a);
+  }
+  VECTOR_INLINE static Int choose(__mmask16 mask, Int then, Int otherwise) {
+    return _mm512_mask_mov_epi32(otherwise, mask, then);
+  }
+  VECTOR_INLINE static Float where_nan(Float a, Float otherwise) {  // a where a is NaN
+    return _mm512_mask_mov_ps(otherwise, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
   }
   VECTOR_INLINE static Float where_near(Float a, float limit, Float then, Float otherwise) {
     const __mmask16 near = _mm512_cmp_ps_mask(_mm512_abs_ps(a), set(limit), _CMP_LT_OQ);
     return _mm512_mask_mov_ps(otherwise, near, then);
   }
-  VECTOR_INLINE static Float where_equal(Float a, float b, Float then, Float otherwise) {
-    return _mm512_mask_mov_ps(otherwise, _mm512_cmp_ps_mask(a, set(b), _CMP_EQ_OQ), then);
-  }
-
   VECTOR_INLINE static Float where_finite(Float a, Float then, Float otherwise) {
     const __mmask16 finite = _mm512_cmp_ps_mask(sub(a, a), set(0.0f), _CMP_EQ_OQ);
     return _mm512_mask_mov_ps(otherwise, finite, then);
@@ -121,9 +134,6 @@ struct Avx512 {
     // Where one operand is NaN, max and min give the second.
     return _mm512_max_pd(set_double(low), _mm512_min_pd(set_double(high), a));
   }
-  VECTOR_INLINE static Double exponent_field(Double a) {
-    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52));
-  }
   VECTOR_INLINE static Double load(const double* from) { return _mm512_loadu_pd(from); }
   VECTOR_INLINE static void store(double* to, Double a) { _mm512_storeu_pd(to, a); }
   VECTOR_INLINE static Double min(Double a, Double b) { return _mm512_min_pd(a, b); }
@@ -134,34 +144,47 @@ struct Avx512 {
     const __mmask8 finite = _mm512_cmp_pd_mask(sub(a, a), set_double(0.0), _CMP_EQ_OQ);
     return _mm512_mask_mov_pd(otherwise, finite, then);
   }
-  VECTOR_INLINE static bool none_below(Double a, double b) {
-    return _mm512_cmp_pd_mask(a, set_double(b), _CMP_LT_OQ) == 0;
+  VECTOR_INLINE static Double max(Double a, Double b) { return _mm512_max_pd(a, b); }
+  VECTOR_INLINE static Int bits(Double a) { return _mm512_castpd_si512(a); }
+  VECTOR_INLINE static Double as_double(Int a) { return _mm512_castsi512_pd(a); }
+  VECTOR_INLINE static Int sub64(Int a, Int b) { return _mm512_sub_epi64(a, b); }
+  VECTOR_INLINE static __mmask8 less(Double a, double b) {
+    return _mm512_cmp_pd_mask(a, set_double(b), _CMP_LT_OQ);
   }
-  VECTOR_INLINE static Double lookup(const double (&table)[32], Double index) {
-    const __m512i i = _mm512_castpd_si512(index);
-    const Double lower =
-        _mm512_permutex2var_pd(_mm512_load_pd(table), i, _mm512_load_pd(table + 8));
-    const Double upper =
-        _mm512_permutex2var_pd(_mm512_load_pd(table + 16), i, _mm512_load_pd(table + 24));
-    return _mm512_mask_mov_pd(lower, _mm512_test_epi64_mask(i, _mm512_set1_epi64(16)), upper);
+  VECTOR_INLINE static Int keep(__mmask8 mask, Int a) { return _mm512_maskz_mov_epi64(mask, a); }
+  VECTOR_INLINE static Int choose(__mmask8 mask, Int then, Int otherwise) {
+    return _mm512_mask_mov_epi64(otherwise, mask, then);
   }
-  // 2 to the power in bits 5 to 15, less the bias.
-  VECTOR_INLINE static Double exponent_field_above_index(Double index) {
-    return _mm512_castsi512_pd(_mm512_and_si512(_mm512_slli_epi64(_mm512_castpd_si512(index), 47),
-                                                _mm512_set1_epi64(0x7ff0000000000000)));
+  VECTOR_INLINE static Double choose(__mmask8 mask, Double then, Double otherwise) {
+    return _mm512_mask_mov_pd(otherwise, mask, then);
   }
-  template <Double (*function)(Double)>
-  VECTOR_INLINE static Float through_double(Float a) {
-    const __m256 low = _mm512_cvtpd_ps(function(_mm512_cvtps_pd(_mm512_castps512_ps256(a))));
-    const __m256 high = _mm512_cvtpd_ps(function(_mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1))));
-    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+  VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
+    return _mm512_mask_mov_pd(otherwise, _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), a);
+  }
+  VECTOR_INLINE static bool all_within(Double a, double limit) {
+    return _mm512_cmp_pd_mask(_mm512_abs_pd(a), set_double(limit), _CMP_LE_OQ) == 0xff;
+  }
+
+  struct Exp2Double {
+    Double value, error;  // kExp2Double and kExp2DoubleErrors
+  };
+  VECTOR_INLINE static Exp2Double lookup_exp2(Int index) {
+    return {lookup(kExp2Double, index), lookup(kExp2DoubleErrors, index)};
+  }
+  VECTOR_INLINE static Double lookup(const double (&table)[16], Int index) {
+    return _mm512_permutex2var_pd(_mm512_load_pd(table), index, _mm512_load_pd(table + 8));
+  }
+  // The bits from 4 up as sign and exponent.
+  VECTOR_INLINE static Int exponent_field_above_index(Int index) {
+    return _mm512_and_si512(_mm512_slli_epi64(index, 48), exponent_bits(0xfff));
+  }
+  VECTOR_INLINE static Int exponent_bits(std::uint64_t a) {
+    return bits(set_double(std::bit_cast<double>(a << 52)));
   }
 
   // For the 16-bit types.
   static constexpr const auto& kHalfExp2 = kHalfExp2By16;
 
-  VECTOR_INLINE static Float as_float(Int a) { return _mm512_castsi512_ps(a); }
-  VECTOR_INLINE static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   template <int kBits>
   VECTOR_INLINE static Int shift_left(Int a) {
     return _mm512_slli_epi32(a, kBits);

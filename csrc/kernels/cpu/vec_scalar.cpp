@@ -12,6 +12,7 @@
 #include "scalar.h"
 #include "select.h"
 #include "sigmoid_f32.h"
+#include "sigmoid_f32_fast.h"
 #include "sigmoid_f64.h"
 #include "sigmoid_half.h"
 #include "vector_runs.h"
@@ -21,9 +22,18 @@ namespace {
 
 // A vector of one, for the mathematics that is written over vectors.
 struct Scalar {
+  using Float = float;
   using Double = double;
+  using Int = std::uint64_t;  // the bits of either
 
+  struct Exp2Double {
+    double value, error;
+  };
+
+  static float set(float a) { return a; }
   static double set_double(double a) { return a; }
+  static Int set_int(std::int32_t a) { return static_cast<std::uint32_t>(a); }
+  static Int zero() { return 0; }
   template <class T>
   static T add(T a, T b) {
     return a + b;
@@ -35,6 +45,10 @@ struct Scalar {
   template <class T>
   static T mul(T a, T b) {
     return a * b;
+  }
+  template <class T>
+  static T div(T a, T b) {
+    return a / b;
   }
   template <class T>
   static T fmadd(T a, T b, T c) {
@@ -49,17 +63,49 @@ struct Scalar {
     return std::fma(-a, b, c);
   }
   template <class T>
+  static T min(T a, T b) {
+    return a < b ? a : b;
+  }
+  template <class T>
+  static T max(T a, T b) {
+    return a > b ? a : b;
+  }
+  template <class T>
+  static T clamp(T a, T low, T high) {  // NaN passes
+    return a > high ? high : a < low ? low : a;
+  }
+  template <class T>
+  static bool less(T a, T b) {
+    return a < b;
+  }
+  template <class T>
+  static T choose(bool mask, T then, T otherwise) {
+    return mask ? then : otherwise;
+  }
+  static Int keep(bool mask, Int a) { return mask ? a : 0; }
+  template <class T>
+  static T where_nan(T a, T otherwise) {
+    return std::isnan(a) ? a : otherwise;
+  }
+  template <class T>
   static T where_finite(T a, T then, T otherwise) {
     return std::isfinite(a) ? then : otherwise;
   }
 
-  static double div(double a, double b) { return a / b; }
-  static double min(double a, double b) { return a < b ? a : b; }
-  static double lookup(const double (&table)[32], double index) {
-    return table[std::bit_cast<std::uint64_t>(index) & 31];
+  static Int bits(float a) { return std::bit_cast<std::uint32_t>(a); }
+  static Int bits(double a) { return std::bit_cast<std::uint64_t>(a); }
+  static float as_float(Int a) { return std::bit_cast<float>(static_cast<std::uint32_t>(a)); }
+  static double as_double(Int a) { return std::bit_cast<double>(a); }
+  static Int sub64(Int a, Int b) { return a - b; }
+  static Int exponent_bits(Int a) { return a << 52; }
+  template <int kShift>
+  static float exponent_field(Int index) {
+    return as_float((index << kShift) & 0x7f800000u);
   }
-  static double exponent_field_above_index(double index) {
-    return std::bit_cast<double>((std::bit_cast<std::uint64_t>(index) << 47) & 0x7ff0000000000000u);
+  static Int exponent_field_above_index(Int index) { return (index << 48) & 0xfff0000000000000u; }
+  static float lookup(const float (&table)[8], Int index) { return table[index & 7]; }
+  static Exp2Double lookup_exp2(Int index) {
+    return {kExp2Double[index & 15], kExp2DoubleErrors[index & 15]};
   }
 };
 
@@ -70,18 +116,7 @@ using Float64 = SigmoidFloat64<Scalar>;
 // In the namespace of its namesakes for the other types, lest it hide them from the functions
 // below.
 static double sigmoid(double x) {
-  if (!(x < kFloat64Normal)) return Float64::normal(x);
-  if (x < -746.0) return 0.0;
-  const Float64::Index index = Float64::look_up(x);
-  const Float64::Quotient q = Float64::divide(index, /*power=*/0.0);
-  const int k = static_cast<int>(index.t) >> 5;  // floor(t / 32)
-  if (std::ldexp(q.value, k) >= 0x1p-1022) return std::ldexp(q.value + q.correction, k);
-
-  // A subnormal result: round the quotient to a multiple of 2^(-1074 - k), once, and scale exactly.
-  const double grid = 0x1p52 * power_of_two(-1074 - k);
-  const double coarse = grid + q.value;
-  const double remainder = (q.value - (coarse - grid)) + q.correction;
-  return std::ldexp((coarse + remainder) - grid, k);
+  return std::fabs(x) <= -kFloat64Tiny ? Float64::narrow(x) : Float64::wide(x);
 }
 
 namespace {
@@ -120,6 +155,15 @@ void sigmoid_run(const void* input, std::int64_t input_stride, void* output,
   }
 }
 
+// float32 only: for the other types nothing is quicker than their exact kernel.
+void fast_run(const void* input, std::int64_t input_stride, void* output,
+              std::int64_t output_stride, std::int64_t numel) {
+  for (std::int64_t i = 0; i < numel; ++i) {
+    at<float>(output, i * output_stride) =
+        SigmoidFloat32Fast<Scalar>::wide(at<float>(input, i * input_stride));
+  }
+}
+
 template <class T>
 void sigmoid_backward_run(const void* grad_output, std::int64_t grad_output_stride,
                           const void* output, std::int64_t output_stride, void* grad_input,
@@ -141,16 +185,16 @@ const KernelSet& scalar() {
       sigmoid_run<BFloat16>,
       sigmoid_run<float>,
       sigmoid_run<double>,
-      run_blocks<ComplexBlock<Scalar, float>, Complex<float>>,
-      run_blocks<ComplexBlock<Scalar, double>, Complex<double>>};
+      Runs<ComplexBlock<Scalar, float>, Complex<float>>::run,
+      Runs<ComplexBlock<Scalar, double>, Complex<double>>::run};
   static constexpr KernelSet kSet = {
       .name = "scalar",
       .exact = kExact,
-      .fast = kExact,  // nothing portable is both less exact and quicker
+      .fast = {kExact[0], kExact[1], fast_run, kExact[3], kExact[4], kExact[5]},
       .backward = {sigmoid_backward_run<Float16>, sigmoid_backward_run<BFloat16>,
                    sigmoid_backward_run<float>, sigmoid_backward_run<double>,
-                   run_backward_blocks<ComplexBackwardBlock<Scalar, float>, Complex<float>>,
-                   run_backward_blocks<ComplexBackwardBlock<Scalar, double>, Complex<double>>}};
+                   BackwardRuns<ComplexBackwardBlock<Scalar, float>, Complex<float>>::run,
+                   BackwardRuns<ComplexBackwardBlock<Scalar, double>, Complex<double>>::run}};
   return kSet;
 }
 
