@@ -3,7 +3,8 @@
 # make lint         ruff, mypy --strict, clang-format
 # make cuda-check   the kernels' C++ through nvcc, where there is one
 # make bench        the operator beside torch.sigmoid, as ratios
-# make prove        all 2^32 float32 inputs against an independent reference (minutes)
+# make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
+# make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
 #
 # Each needs python3 (3.10 or newer), g++ and make; the rest comes from the package registry into .venv.
 
@@ -13,7 +14,7 @@ BIN    := $(VENV)/bin
 DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test lint format bench cuda-check prove clean
+.PHONY: demo test lint format bench cuda-check prove test-sanitized clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -39,13 +40,38 @@ bench: $(VENV)/installed
 
 KERNELS := $(wildcard csrc/kernels/cpu/*.cpp)
 
-build/prove_float32: tests/kernels/prove_float32.cpp $(KERNELS) $(wildcard csrc/kernels/*.h csrc/kernels/cpu/*.h)
-	mkdir -p build
-	$(CXX) -std=c++20 -O3 -ffp-contract=off -pthread -o $@ $< $(KERNELS)
+KERNEL_HEADERS := $(wildcard csrc/kernels/*.h csrc/kernels/cpu/*.h tests/kernels/*.h)
+KERNEL_BUILD := $(CXX) -std=c++20 -ffp-contract=off -fno-math-errno -pthread
 
-prove: build/prove_float32
-	@echo "$$(date -u +%F), commit $$(git rev-parse --short HEAD), $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2)"
-	build/prove_float32
+build/prove: tests/kernels/prove.cpp $(KERNELS) $(KERNEL_HEADERS)
+	mkdir -p build
+	$(KERNEL_BUILD) -O3 -o $@ $< $(KERNELS)
+
+# The same kernels, with a header put ahead of them that replaces the CPU's estimates of 1/a.
+build/prove_estimate: tests/kernels/prove_estimate.cpp $(KERNELS) $(KERNEL_HEADERS)
+	mkdir -p build
+	$(KERNEL_BUILD) -O3 -include tests/kernels/worst_estimate.h -o $@ $< $(KERNELS)
+
+# What it prints is committed as docs/prove.txt: make -s prove > docs/prove.txt
+prove: build/prove build/prove_estimate
+	@echo "$$(date -u +%F), commit $$(git rev-parse --short HEAD)"
+	@echo "CPU: $$(lscpu | sed -n 's/^Model name: *//p')"
+	@echo "compiler: $$($(CXX) --version | head -n 1)"
+	@echo
+	@build/prove
+	@build/prove_estimate
+
+build/test_runs_address: tests/kernels/test_runs.cpp $(KERNELS) $(KERNEL_HEADERS)
+	mkdir -p build
+	$(KERNEL_BUILD) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $< $(KERNELS)
+
+build/test_runs_thread: tests/kernels/test_runs.cpp $(KERNELS) $(KERNEL_HEADERS)
+	mkdir -p build
+	$(KERNEL_BUILD) -O1 -g -fsanitize=thread -o $@ $< $(KERNELS)
+
+test-sanitized: build/test_runs_address build/test_runs_thread
+	build/test_runs_address
+	build/test_runs_thread threads
 
 # The environment: torch in the version that the build backend pins, then this package in place. With
 # isolation off, the build sees that torch; ninja builds only what changed.

@@ -6,6 +6,7 @@ import math
 
 import mpmath
 import torch
+from hard_cases import HARD_CASES
 from mpmath import mp, mpf
 
 # dtype -> (significant bits, exponent of the smallest normal number)
@@ -18,19 +19,7 @@ FORMATS = {
 DTYPES = list(FORMATS)
 
 
-# Relative distance of σ(x) to the nearest rounding boundary of float32, as a power of two: the
-# inputs with |x| >= 2^-10 where it is least, and the worst of the near-ties at tiny |x|.
-HARDEST_FLOAT32 = {
-    "-0x1.250c02p-10": -54.98,
-    "0x1.437902p-5": -53.07,
-    "-0x1.2082ep-3": -52.81,
-    "0x1.250c08p-9": -50.87,
-    "-0x1.32c9ap-1": -50.79,
-    "-0x1.46c7e8p-4": -49.81,
-    "-0x1p-24": -76.6,
-    "0x1p-23": -73.6,
-    "-0x1.8p-23": -71.8,
-}
+HARDEST_FLOAT32 = HARD_CASES[torch.float32]
 
 
 def true_sigmoid(x: float) -> mpf:
