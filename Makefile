@@ -2,9 +2,14 @@
 # make test         every test
 # make lint         ruff, mypy --strict, clang-format
 # make cuda-check   the kernels' C++ through nvcc, where there is one
+<<<<<<< ours
 # make bench        the operator beside torch.sigmoid, as ratios
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
 # make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
+=======
+# make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
+# make prove        all 2^32 float32 inputs against an independent reference (minutes)
+>>>>>>> theirs
 #
 # Each needs python3 (3.10 or newer), g++ and make; the rest comes from the package registry into .venv.
 
@@ -35,8 +40,7 @@ format: $(VENV)/installed
 	$(BIN)/clang-format -i $(shell find csrc tests -name '*.cpp' -o -name '*.h')
 
 bench: $(VENV)/installed
-	for dtype in float32 bfloat16 float16 float64; do \
-		$(BIN)/python benchmarks/operator.py --dtype $$dtype && echo; done
+	$(BIN)/python -m benchmarks
 
 KERNELS := $(wildcard csrc/kernels/cpu/*.cpp)
 
