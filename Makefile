@@ -4,10 +4,14 @@
 # make cuda-check   the kernels' C++ through nvcc, where there is one
 <<<<<<< ours
 # make bench        the operator beside torch.sigmoid, as ratios
+<<<<<<< ours
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
 # make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
 =======
 # make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
+=======
+# make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
+>>>>>>> theirs
 # make prove        all 2^32 float32 inputs against an independent reference (minutes)
 >>>>>>> theirs
 #
@@ -19,7 +23,11 @@ BIN    := $(VENV)/bin
 DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.toml')
 
+<<<<<<< ours
 .PHONY: demo test lint format bench cuda-check prove test-sanitized clean
+=======
+.PHONY: demo test lint format bench figures cuda-check prove clean
+>>>>>>> theirs
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -41,6 +49,13 @@ format: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
+
+# One float32 input of so many; 1 takes all that matter, which is half an hour.
+EVERY ?= 64
+
+figures: $(VENV)/installed
+	$(BIN)/python docs/figures/peers.py --every $(EVERY)
+	$(BIN)/python docs/figures/draw.py
 
 KERNELS := $(wildcard csrc/kernels/cpu/*.cpp)
 
