@@ -2,18 +2,10 @@
 # make test         every test
 # make lint         ruff, mypy --strict, clang-format
 # make cuda-check   the kernels' C++ through nvcc, where there is one
-<<<<<<< ours
-# make bench        the operator beside torch.sigmoid, as ratios
-<<<<<<< ours
+# make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
+# make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
 # make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
-=======
-# make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
-=======
-# make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
->>>>>>> theirs
-# make prove        all 2^32 float32 inputs against an independent reference (minutes)
->>>>>>> theirs
 #
 # Each needs python3 (3.10 or newer), g++ and make; the rest comes from the package registry into .venv.
 
@@ -23,11 +15,7 @@ BIN    := $(VENV)/bin
 DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.toml')
 
-<<<<<<< ours
-.PHONY: demo test lint format bench cuda-check prove test-sanitized clean
-=======
-.PHONY: demo test lint format bench figures cuda-check prove clean
->>>>>>> theirs
+.PHONY: demo test lint format bench figures cuda-check prove test-sanitized clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
