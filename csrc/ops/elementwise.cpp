@@ -8,11 +8,6 @@
 namespace torch_sigmoid_ext::ops {
 namespace {
 
-bool has_kernel(at::ScalarType dtype) {
-  return dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kFloat ||
-         dtype == at::kDouble || dtype == at::kComplexFloat || dtype == at::kComplexDouble;
-}
-
 const char* remedy(at::ScalarType dtype) {
   if (at::isComplexType(dtype)) return "convert it first, with input.to(torch.complex64)";
   if (at::isQIntType(dtype)) return "pass input.dequantize()";
@@ -23,6 +18,11 @@ const char* remedy(at::ScalarType dtype) {
 std::string name_of(at::ScalarType dtype) { return std::string(c10::getDtypeNames(dtype).first); }
 
 }  // namespace
+
+bool has_kernel(at::ScalarType dtype) {
+  return dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kFloat ||
+         dtype == at::kDouble || dtype == at::kComplexFloat || dtype == at::kComplexDouble;
+}
 
 at::ScalarType result_dtype(const at::Tensor& self) {
   const at::ScalarType dtype = self.scalar_type();

@@ -8,6 +8,9 @@
 
 namespace torch_sigmoid_ext::ops {
 
+// Whether there is a kernel for the dtype as it is, without promotion.
+bool has_kernel(at::ScalarType dtype);
+
 // The dtype of sigmoid(self): bool and integers promote to the default float type.
 at::ScalarType result_dtype(const at::Tensor& self);
 

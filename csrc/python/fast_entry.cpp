@@ -9,6 +9,8 @@
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/jit/frontend/tracer.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "../ops/operators.h"
@@ -60,6 +62,18 @@ struct Arguments {
   }
 };
 
+// Lets other Python threads run meanwhile, but for a call that is over sooner than that takes.
+class ReleasedGil {
+ public:
+  explicit ReleasedGil(const at::Tensor& input) {
+    if (!input.is_cpu() || input.is_nested() || input.numel() > kQuick) release_.emplace();
+  }
+
+ private:
+  static constexpr std::int64_t kQuick = 4096;
+  std::optional<pybind11::gil_scoped_release> release_;
+};
+
 PyObject* sigmoid(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
   HANDLE_TH_ERRORS
   const Arguments arguments(values, count, keywords);
@@ -70,10 +84,10 @@ PyObject* sigmoid(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject
   at::Tensor output;
   if (arguments.out != nullptr) {
     at::Tensor out = THPVariable_Unpack(arguments.out);
-    const pybind11::gil_scoped_release no_gil;
+    const ReleasedGil released(input);
     output = ops::sigmoid_out().call(input, arguments.fast, out);
   } else {
-    const pybind11::gil_scoped_release no_gil;
+    const ReleasedGil released(input);
     output = ops::sigmoid().call(input, arguments.fast);
   }
   return THPVariable_Wrap(std::move(output));
@@ -88,7 +102,7 @@ PyObject* sigmoid_(PyObject*, PyObject* const* values, Py_ssize_t count, PyObjec
   }
   at::Tensor input = THPVariable_Unpack(arguments.input);
   {
-    const pybind11::gil_scoped_release no_gil;
+    const ReleasedGil released(input);
     ops::sigmoid_().call(input, arguments.fast);
   }
   return THPVariable_Wrap(std::move(input));

@@ -1,6 +1,8 @@
 // What the vector kernel sets are made of: each kernel as blocks of a few vectors.
 #pragma once
 
+#include <cfloat>
+
 #include "backward.h"
 #include "backward_half.h"
 #include "complex.h"
@@ -67,22 +69,29 @@ struct Float64Block {
 
 template <class V>
 struct BackwardFloat32Block {
-  static constexpr int kBlock = V::kLanes;
+  static constexpr int kVectors = 4;
+  static constexpr int kBlock = kVectors * V::kLanes;
 
   VECTOR_INLINE static void block(const float* grad_output, const float* output,
                                   float* grad_input) {
-    V::store(grad_input, sigmoid_backward<V>(V::set(1.0f), V::load(grad_output), V::load(output)));
+    for (int i = 0; i < kBlock; i += V::kLanes) {
+      V::store(grad_input + i, sigmoid_backward<V>(FLT_MAX, V::set(1.0f), V::load(grad_output + i),
+                                                   V::load(output + i)));
+    }
   }
 };
 
 template <class V>
 struct BackwardFloat64Block {
-  static constexpr int kBlock = V::kDoubles;
+  static constexpr int kVectors = 4;
+  static constexpr int kBlock = kVectors * V::kDoubles;
 
   VECTOR_INLINE static void block(const double* grad_output, const double* output,
                                   double* grad_input) {
-    V::store(grad_input,
-             sigmoid_backward<V>(V::set_double(1.0), V::load(grad_output), V::load(output)));
+    for (int i = 0; i < kBlock; i += V::kDoubles) {
+      V::store(grad_input + i, sigmoid_backward<V>(DBL_MAX, V::set_double(1.0),
+                                                   V::load(grad_output + i), V::load(output + i)));
+    }
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <bit>
+#include <cfloat>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -117,10 +118,6 @@ struct Avx2 {
     const Float magnitude = _mm256_andnot_ps(set(-0.0f), a);
     return _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps(magnitude, set(limit), _CMP_LT_OQ));
   }
-  VECTOR_INLINE static Float where_finite(Float a, Float then, Float otherwise) {
-    return _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps(sub(a, a), set(0.0f), _CMP_EQ_OQ));
-  }
-
   VECTOR_INLINE static Double set_double(double a) { return _mm256_set1_pd(a); }
   VECTOR_INLINE static Double add(Double a, Double b) { return _mm256_add_pd(a, b); }
   VECTOR_INLINE static Double sub(Double a, Double b) { return _mm256_sub_pd(a, b); }
@@ -141,11 +138,7 @@ struct Avx2 {
   VECTOR_INLINE static Double min(Double a, Double b) { return _mm256_min_pd(a, b); }
   VECTOR_INLINE static Double fnmadd(Double a, Double b, Double c) {
     return _mm256_fnmadd_pd(a, b, c);
-  }
-  VECTOR_INLINE static Double where_finite(Double a, Double then, Double otherwise) {
-    return _mm256_blendv_pd(otherwise, then, _mm256_cmp_pd(sub(a, a), set_double(0.0), _CMP_EQ_OQ));
-  }
-  VECTOR_INLINE static Double max(Double a, Double b) { return _mm256_max_pd(a, b); }
+  }  VECTOR_INLINE static Double max(Double a, Double b) { return _mm256_max_pd(a, b); }
   VECTOR_INLINE static Int bits(Double a) { return _mm256_castpd_si256(a); }
   VECTOR_INLINE static Double as_double(Int a) { return _mm256_castsi256_pd(a); }
   VECTOR_INLINE static Int sub64(Int a, Int b) { return _mm256_sub_epi64(a, b); }

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <bit>
+#include <cfloat>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -114,11 +115,6 @@ struct Avx512 {
     const __mmask16 near = _mm512_cmp_ps_mask(_mm512_abs_ps(a), set(limit), _CMP_LT_OQ);
     return _mm512_mask_mov_ps(otherwise, near, then);
   }
-  VECTOR_INLINE static Float where_finite(Float a, Float then, Float otherwise) {
-    const __mmask16 finite = _mm512_cmp_ps_mask(sub(a, a), set(0.0f), _CMP_EQ_OQ);
-    return _mm512_mask_mov_ps(otherwise, finite, then);
-  }
-
   VECTOR_INLINE static Double set_double(double a) { return _mm512_set1_pd(a); }
   VECTOR_INLINE static Double add(Double a, Double b) { return _mm512_add_pd(a, b); }
   VECTOR_INLINE static Double sub(Double a, Double b) { return _mm512_sub_pd(a, b); }
@@ -139,12 +135,7 @@ struct Avx512 {
   VECTOR_INLINE static Double min(Double a, Double b) { return _mm512_min_pd(a, b); }
   VECTOR_INLINE static Double fnmadd(Double a, Double b, Double c) {
     return _mm512_fnmadd_pd(a, b, c);
-  }
-  VECTOR_INLINE static Double where_finite(Double a, Double then, Double otherwise) {
-    const __mmask8 finite = _mm512_cmp_pd_mask(sub(a, a), set_double(0.0), _CMP_EQ_OQ);
-    return _mm512_mask_mov_pd(otherwise, finite, then);
-  }
-  VECTOR_INLINE static Double max(Double a, Double b) { return _mm512_max_pd(a, b); }
+  }  VECTOR_INLINE static Double max(Double a, Double b) { return _mm512_max_pd(a, b); }
   VECTOR_INLINE static Int bits(Double a) { return _mm512_castpd_si512(a); }
   VECTOR_INLINE static Double as_double(Int a) { return _mm512_castsi512_pd(a); }
   VECTOR_INLINE static Int sub64(Int a, Int b) { return _mm512_sub_epi64(a, b); }

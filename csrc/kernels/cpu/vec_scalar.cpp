@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #define VECTOR_INLINE inline
 
@@ -87,10 +88,6 @@ struct Scalar {
   static T where_nan(T a, T otherwise) {
     return std::isnan(a) ? a : otherwise;
   }
-  template <class T>
-  static T where_finite(T a, T then, T otherwise) {
-    return std::isfinite(a) ? then : otherwise;
-  }
 
   static Int bits(float a) { return std::bit_cast<std::uint32_t>(a); }
   static Int bits(double a) { return std::bit_cast<std::uint64_t>(a); }
@@ -123,7 +120,7 @@ namespace {
 
 template <class T>
 T gradient(T grad_output, T y) {
-  return sigmoid_backward<Scalar>(T{1}, grad_output, y);
+  return sigmoid_backward<Scalar>(std::numeric_limits<T>::max(), T{1}, grad_output, y);
 }
 
 // backward_half.h, in double: the product is exact where y >= 2^-29; below, it is rounded, but not to
