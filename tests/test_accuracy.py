@@ -48,23 +48,55 @@ def test_every_16_bit_input_is_correctly_rounded(dtype: torch.dtype, fast: bool)
     )
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_float32_is_correctly_rounded_in_every_binade(fast: bool) -> None:
-    # numpy's long double is good to 2^-63; no float32 but the table's first and the near-ties at
-    # tiny |x| comes that near to a boundary, and those are checked with mpmath below.
-    inputs = float32_of_every_binade(400)
-    inputs = inputs[(inputs.abs() > 2**-11) | (inputs.abs() < 2**-27)]
+def float32_truth(inputs: torch.Tensor) -> np.ndarray:
+    """σ in numpy's long double, good to 2^-63."""
     x = inputs.numpy().astype(np.longdouble)
     with np.errstate(over="ignore", under="ignore"):
         e = np.exp(-np.abs(x))
-        truth = np.where(x >= 0, 1, e) / (1 + e)
-        expected = truth.astype(np.float32)
-    outputs = torch_sigmoid_ext.sigmoid(inputs, fast=fast).numpy()
+        return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def test_float32_is_correctly_rounded_in_every_binade() -> None:
+    # No float32 but the table's first and the near-ties at tiny |x| comes so near to a boundary that
+    # long double errs, and those are checked with mpmath below.
+    inputs = float32_of_every_binade(400)
+    inputs = inputs[(inputs.abs() > 2**-11) | (inputs.abs() < 2**-27)]
+    expected = float32_truth(inputs).astype(np.float32)
+    outputs = torch_sigmoid_ext.sigmoid(inputs).numpy()
     wrong = np.flatnonzero(outputs != expected)
     assert wrong.size == 0, (
         f"{wrong.size} of {len(inputs)} misrounded; first: σ({inputs[wrong[0]].item().hex()}) = "
         f"{expected[wrong[0]]!r}, got {outputs[wrong[0]]!r}"
     )
+
+
+def test_fast_float32_error_stays_within_the_stated_ulp() -> None:
+    spread = torch.linspace(-106, 20, 400_000)
+    worst_known = torch.tensor([float.fromhex("-0x1.0f1p-4")])
+    inputs = torch.cat([float32_of_every_binade(2000), spread, worst_known])
+    truth = float32_truth(inputs)
+    ulps = np.ldexp(np.longdouble(1), np.maximum(np.frexp(truth)[1], -125) - 24)
+    binades = np.frexp(np.maximum(truth, np.longdouble(2) ** -126))[1]
+
+    def worst_by_binade(outputs: torch.Tensor) -> dict[int, float]:
+        error = np.abs(outputs.numpy().astype(np.longdouble) - truth) / ulps
+        return {b: float(error[binades == b].max()) for b in np.unique(binades).tolist()}
+
+    outputs = torch_sigmoid_ext.sigmoid(inputs, fast=True)
+    ours, theirs = worst_by_binade(outputs), worst_by_binade(torch.sigmoid(inputs))
+    assert max(ours.values()) <= 2.49
+    assert {b: e for b, e in ours.items() if e > theirs[b] + 0.15} == {}, "torch.sigmoid is better"
+    assert ((outputs >= 0) & (outputs <= 1)).all()
+    assert (outputs[inputs >= -103.97] > 0).all(), "a result is 0 too soon"
+
+
+@pytest.mark.parametrize("start", [-104.0, -87.4, -20.0, 16.0])
+def test_fast_float32_rises_with_its_input_at_the_ends(start: float) -> None:
+    first = torch.tensor(start).view(torch.int32).item()
+    bits = torch.arange(first, first + 2_000_000, dtype=torch.int32)
+    inputs = bits.view(torch.float32).sort().values
+    outputs = torch_sigmoid_ext.sigmoid(inputs, fast=True)
+    assert (outputs.diff() >= 0).all()
 
 
 def test_float32_is_correctly_rounded_by_mpmath_too() -> None:
@@ -89,10 +121,11 @@ def test_float64_error_stays_within_the_stated_ulp(fast: bool) -> None:
     assert error <= 0.51, f"{error:.4f} ULP: σ({x.hex()}), got {y.hex()}"
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_limits(dtype: torch.dtype) -> None:
+def test_limits(dtype: torch.dtype, fast: bool) -> None:
     inputs = torch.tensor([math.inf, -math.inf, 0.0, -0.0, math.nan], dtype=dtype)
-    outputs = torch_sigmoid_ext.sigmoid(inputs)
+    outputs = torch_sigmoid_ext.sigmoid(inputs, fast=fast)
     assert outputs[:4].tolist() == [1.0, 0.0, 0.5, 0.5]
     assert not outputs[:4].signbit().any()
     assert outputs[4].isnan()

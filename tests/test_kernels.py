@@ -55,20 +55,23 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
-def results(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """σ and its gradient; asked in order, shuffled, strided, reversed, in odd pieces, in place."""
+def results(dtype: torch.dtype) -> list[torch.Tensor]:
+    """σ, fast σ and the gradient; asked in order, shuffled, strided, in odd pieces, in place."""
     inputs = questions(dtype)
-    expected = sigmoid(inputs)
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
-    assert same(sigmoid(inputs[order]), expected[order]), "neighbours changed a result"
-    assert same(sigmoid(inputs[::3]), expected[::3]), "a stride changed a result"
-    assert same(sigmoid(inputs.flip(0)), expected.flip(0))
-    for start, length in ((1, 1), (3, 15), (5, 31), (7, 63), (2, 65), (9, 127), (4, 1000)):
-        guarded = torch.full((length + 2,), -7.0, dtype=dtype)
-        sigmoid(inputs[start : start + length], out=guarded[1:-1])
-        assert same(guarded[1:-1], expected[start : start + length])
-        assert guarded[0] == guarded[-1] == -7, "wrote outside of the output"
-    assert same(sigmoid_(inputs.clone()), expected), "in place changed a result"
+    for fast in (False, True):
+        expected = sigmoid(inputs, fast=fast)
+        shuffled = sigmoid(inputs[order], fast=fast)
+        assert same(shuffled, expected[order]), "neighbours changed a result"
+        assert same(sigmoid(inputs[::3], fast=fast), expected[::3]), "a stride changed a result"
+        assert same(sigmoid(inputs.flip(0), fast=fast), expected.flip(0))
+        for start, length in ((1, 1), (3, 15), (5, 31), (7, 63), (2, 65), (9, 127), (4, 1000)):
+            guarded = torch.full((length + 2,), -7.0, dtype=dtype)
+            sigmoid(inputs[start : start + length], fast=fast, out=guarded[1:-1])
+            assert same(guarded[1:-1], expected[start : start + length])
+            assert guarded[0] == guarded[-1] == -7, "wrote outside of the output"
+        assert same(sigmoid_(inputs.clone(), fast=fast), expected), "in place changed a result"
+    quick, expected = expected, sigmoid(inputs)
 
     scale = torch.linspace(-12, 12, len(inputs)).exp2()
     grads = torch.where(order % 2 == 0, scale, -scale)
@@ -78,7 +81,26 @@ def results(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     gradient = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads, expected)
     strided = torch.ops.torch_sigmoid_ext.sigmoid_backward(grads[::3], expected[::3])
     assert same(strided, gradient[::3]), "a stride changed a gradient"
-    return expected, gradient
+    return [expected, quick, gradient]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_result_does_not_depend_on_the_number_of_threads(dtype: torch.dtype) -> None:
+    inputs = (torch.randn(2, 150_001) * 30).to(dtype)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected, expected_strided = sigmoid(inputs), sigmoid(inputs.t())
+        gradient = torch.ops.torch_sigmoid_ext.sigmoid_backward(inputs, expected)
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            assert torch.equal(sigmoid(inputs), expected)
+            assert torch.equal(sigmoid(inputs.t()), expected_strided)
+            assert torch.equal(sigmoid(inputs, out=torch.empty_like(inputs)), expected)
+            again = torch.ops.torch_sigmoid_ext.sigmoid_backward(inputs, expected)
+            assert torch.equal(again, gradient)
+    finally:
+        torch.set_num_threads(before)
 
 
 def hash_of_results() -> str:

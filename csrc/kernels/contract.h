@@ -10,11 +10,11 @@
 //   * Kernels allocate nothing, throw nothing and keep no state: any number of threads may run them.
 //   * The floating-point environment is the calling thread's: kernels neither set nor ask for it, and
 //     what is said of their results holds in the default one. In others:
-//       subnormals flushed (torch.set_flush_denormal)   a subnormal result may be 0, and a subnormal
-//         operand of sigmoid_backward counts as 0; all other results keep their bits
-//       rounding downward, upward or toward zero        results are less than 1.1 ULP off, in [0, 1],
-//         NaN for NaN alone; kernel sets may differ. Gradients likewise, if none of their products
-//         comes near to underflow
+//       subnormals flushed (torch.set_flush_denormal)   a subnormal result of bfloat16 may be 0, and a
+//         subnormal operand of sigmoid_backward counts as 0; all other results keep their bits
+//       rounding downward, upward or toward zero        results are less than 1.1 ULP off (float64: 2.1),
+//         in [0, 1], NaN for NaN alone; kernel sets may differ. Gradients likewise, if none of their
+//         products comes near to underflow
 //     tests/test_floating_point_environment.py holds them to it.
 #pragma once
 

@@ -126,8 +126,7 @@ at::Tensor sigmoid_backward_cpu(const at::Tensor& grad_output, const at::Tensor&
   const auto kernel_of = [](at::ScalarType dtype) {
     return kernels::cpu::select().backward[static_cast<std::size_t>(element_type(dtype))];
   };
-  if (is_flat(grad_output) && are_alike(grad_output, output) &&
-      has_kernel(output.scalar_type())) {
+  if (is_flat(grad_output) && are_alike(grad_output, output) && has_kernel(output.scalar_type())) {
     const auto kernel = kernel_of(output.scalar_type());
     const auto size = static_cast<std::int64_t>(output.element_size());
     const at::Tensor grad_input = empty_like_flat(output);

@@ -12,9 +12,10 @@
 namespace torch_sigmoid_ext::kernels::cpu {
 
 // Beyond these σ is 0, subnormal, or 1 in float32.
-inline constexpr float kFloat32Zero = -105.0f;
-inline constexpr float kFloat32Tiny = -0x1.5d589ep+6f;  // -87.33654; σ(kFloat32Tiny) is the least normal
-inline constexpr float kFloat32One = 20.0f;
+inline constexpr float kFloat32Zero = -104.0f;
+inline constexpr float kFloat32Tiny =
+    -0x1.5d589ep+6f;  // -87.33654; σ(kFloat32Tiny) is the least normal
+inline constexpr float kFloat32One = 17.5f;
 
 template <class V, int kEntries>
 struct Exp2Index {

@@ -23,7 +23,8 @@
 //   2^k below the last bit of T       its exact loss is added to l after the cancellation, not before
 //   subnormal results (x < -87.3365)  are multiples of g = 2^(-149 - k): with G = 2^23 · g, the float nearest
 //                                     G + y has σ's own bits as its low ones, rounded once
-//   saturation, infinities, NaN       x is clamped to where σ is 0 or 1 already; NaN is put back
+//   saturation, infinities, NaN       x is clamped to where σ is 0 or 1 already; NaN is put back. A block
+//                                     of nothing else than zeros and ones is a store
 #pragma once
 
 #include <cstdint>
@@ -59,6 +60,19 @@ class SigmoidFloat32 {
     Int doubts[kVectors];
     for (int v = 0; v < kVectors; ++v) results[v] = divide(denominators[v], doubts[v]);
     finish(input, output, results, doubts);
+    return true;
+  }
+
+  // False, and nothing written, unless every result is 0 or 1 by saturation.
+  VECTOR_INLINE static bool saturated_block(const float* input, float* output) {
+    for (int v = 0; v < kVectors; ++v) {
+      if (!V::all_beyond(V::load(input + v * V::kLanes), kFloat32Zero, kFloat32One)) return false;
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      const auto negative = V::less(V::load(input + v * V::kLanes), 0.0f);
+      const Int result = V::choose(negative, V::zero(), V::bits(V::set(1.0f)));
+      V::store(output + v * V::kLanes, V::as_float(result));
+    }
     return true;
   }
 

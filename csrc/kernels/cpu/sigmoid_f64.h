@@ -24,7 +24,8 @@
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
-inline constexpr double kFloat64Tiny = -0x1.6232bdd7abcd3p+9;  // -708.3964: results below are subnormal
+inline constexpr double kFloat64Tiny =
+    -0x1.6232bdd7abcd3p+9;  // -708.3964: results below are subnormal
 
 template <class V>
 class SigmoidFloat64 {

@@ -102,8 +102,10 @@ struct Avx2 {
   }
 
   // Masks: what less() gives, keep() and choose() take.
-  VECTOR_INLINE static Float less(Float a, float b) {
-    return _mm256_cmp_ps(a, set(b), _CMP_LT_OQ);
+  VECTOR_INLINE static Float less(Float a, float b) { return _mm256_cmp_ps(a, set(b), _CMP_LT_OQ); }
+  VECTOR_INLINE static bool all_beyond(Float a, float low, float high) {
+    const Float above = _mm256_cmp_ps(a, set(high), _CMP_GT_OQ);
+    return _mm256_movemask_ps(_mm256_or_ps(less(a, low), above)) == 0xff;
   }
   VECTOR_INLINE static Int keep(Float mask, Int a) {  // 0 elsewhere
     return _mm256_and_si256(bits(mask), a);
@@ -138,7 +140,8 @@ struct Avx2 {
   VECTOR_INLINE static Double min(Double a, Double b) { return _mm256_min_pd(a, b); }
   VECTOR_INLINE static Double fnmadd(Double a, Double b, Double c) {
     return _mm256_fnmadd_pd(a, b, c);
-  }  VECTOR_INLINE static Double max(Double a, Double b) { return _mm256_max_pd(a, b); }
+  }
+  VECTOR_INLINE static Double max(Double a, Double b) { return _mm256_max_pd(a, b); }
   VECTOR_INLINE static Int bits(Double a) { return _mm256_castpd_si256(a); }
   VECTOR_INLINE static Double as_double(Int a) { return _mm256_castsi256_pd(a); }
   VECTOR_INLINE static Int sub64(Int a, Int b) { return _mm256_sub_epi64(a, b); }

@@ -102,6 +102,10 @@ struct Avx512 {
   VECTOR_INLINE static __mmask16 less(Float a, float b) {
     return _mm512_cmp_ps_mask(a, set(b), _CMP_LT_OQ);
   }
+  VECTOR_INLINE static bool all_beyond(Float a, float low, float high) {
+    const __mmask16 above = _mm512_cmp_ps_mask(a, set(high), _CMP_GT_OQ);
+    return (less(a, low) | above) == 0xffff;
+  }
   VECTOR_INLINE static Int keep(__mmask16 mask, Int a) {  // 0 elsewhere
     return _mm512_maskz_mov_epi32(mask, a);
   }
@@ -135,7 +139,8 @@ struct Avx512 {
   VECTOR_INLINE static Double min(Double a, Double b) { return _mm512_min_pd(a, b); }
   VECTOR_INLINE static Double fnmadd(Double a, Double b, Double c) {
     return _mm512_fnmadd_pd(a, b, c);
-  }  VECTOR_INLINE static Double max(Double a, Double b) { return _mm512_max_pd(a, b); }
+  }
+  VECTOR_INLINE static Double max(Double a, Double b) { return _mm512_max_pd(a, b); }
   VECTOR_INLINE static Int bits(Double a) { return _mm512_castpd_si512(a); }
   VECTOR_INLINE static Double as_double(Int a) { return _mm512_castsi512_pd(a); }
   VECTOR_INLINE static Int sub64(Int a, Int b) { return _mm512_sub_epi64(a, b); }

@@ -73,9 +73,11 @@ class Runs {
   }
 
   __attribute__((noinline)) static void wide_blocks(const T* input, T* output, std::int64_t numel) {
-    for (std::int64_t i = 0; i < numel; i += Kernel::kBlock) {
-      Kernel::wide_block(input + i, output + i);
+    std::int64_t i = 0;
+    if constexpr (requires { Kernel::saturated_block(input, output); }) {
+      while (i < numel && Kernel::saturated_block(input + i, output + i)) i += Kernel::kBlock;
     }
+    for (; i < numel; i += Kernel::kBlock) Kernel::wide_block(input + i, output + i);
   }
 };
 
