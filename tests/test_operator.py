@@ -203,3 +203,23 @@ def test_every_public_name_is_documented_and_exported() -> None:
     for name in torch_sigmoid_ext.__all__:
         value = getattr(torch_sigmoid_ext, name)
         assert isinstance(value, str) or value.__doc__, name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64, torch.complex128])
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (33, 129), (130, 257), (3, 40, 41)])
+def test_transposed_input_gives_the_bits_of_a_contiguous_one(
+    dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    wide = (torch.randn(*shape[:-1], 2 * shape[-1], dtype=torch.float64) * 40).to(dtype)
+    for x in (wide, wide[..., ::2], wide.flip(-1), wide[..., ::2].flip(-2)):
+        crossed = x.transpose(-1, -2)
+        expected = sigmoid(crossed.contiguous())
+        for fast in (False, True):
+            out = torch.full(crossed.shape, -7, dtype=dtype)
+            sigmoid(crossed, out=out, fast=fast)
+            assert torch.equal(out, sigmoid(crossed.contiguous(), fast=fast))
+        assert torch.equal(sigmoid(crossed), expected)
+        scattered = torch.full((*crossed.shape[:-1], 2 * crossed.shape[-1]), -7, dtype=dtype)
+        sigmoid(crossed, out=scattered[..., ::2])
+        assert torch.equal(scattered[..., ::2], expected)
+        assert (scattered[..., 1::2] == -7).all(), "wrote between the elements"

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
+#include "../kernels/cpu/plane.h"
 #include "../kernels/cpu/select.h"
 #include "elementwise.h"
 #include "memory.h"
@@ -78,9 +79,14 @@ void run_flat(const at::Tensor& self, bool fast, const at::Tensor& output) {
 
 void run(at::TensorIterator& iterator, bool fast) {
   const auto kernel = sigmoid_kernel(iterator.common_dtype(), fast);
+  const auto size = static_cast<std::int64_t>(iterator.element_size(/*arg=*/0));
   iterator.for_each(
-      [kernel](char** data, const std::int64_t* strides, std::int64_t numel) {
-        kernel(data[1], strides[1], data[0], strides[0], numel);
+      [=](char** data, const std::int64_t* strides, std::int64_t inner, std::int64_t outer) {
+        const kernels::cpu::Plane plane = {.size = {inner, outer},
+                                           .input_stride = {strides[1], strides[3]},
+                                           .output_stride = {strides[0], strides[2]},
+                                           .element_size = size};
+        kernels::cpu::run_plane(kernel, plane, data[1], data[0]);
       },
       grain(iterator.common_dtype()));
   iterator.cast_outputs();  // out= of another dtype was computed in a temporary

@@ -9,6 +9,57 @@ namespace torch_sigmoid_ext::kernels::cpu {
 // Not std::min: a copy compiled for a wide instruction set could become everyone's.
 VECTOR_INLINE constexpr std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
+// Elements of T apart, a few blocks of a Kernel at a time: gathered side by side, and scattered again.
+template <class Kernel, class T>
+class Buffer {
+ public:
+  static constexpr std::int64_t kSize = 8 * Kernel::kBlock;
+
+  // Where `count` elements lie side by side, filled up with 0 to whole blocks; dense ones stay in
+  // place, if they are whole blocks.
+  const T* gather(const char* from, std::int64_t stride, std::int64_t count) {
+    if (in_place(from, stride, count)) return reinterpret_cast<const T*>(from);
+    std::int64_t i = 0;
+    for (; i + 4 <= count; i += 4, from += 4 * stride) {
+      std::memcpy(elements_ + i, from, sizeof(T));
+      std::memcpy(elements_ + i + 1, from + stride, sizeof(T));
+      std::memcpy(elements_ + i + 2, from + 2 * stride, sizeof(T));
+      std::memcpy(elements_ + i + 3, from + 3 * stride, sizeof(T));
+    }
+    for (; i < count; ++i, from += stride) std::memcpy(elements_ + i, from, sizeof(T));
+    for (; i % Kernel::kBlock != 0; ++i) elements_[i] = T{};
+    return elements_;
+  }
+
+  // Where to write `count` elements, which scatter() brings to `to`.
+  T* results(char* to, std::int64_t stride, std::int64_t count) {
+    return in_place(to, stride, count) ? reinterpret_cast<T*>(to) : elements_;
+  }
+
+  void scatter(char* to, std::int64_t stride, std::int64_t count) const {
+    if (in_place(to, stride, count)) return;
+    std::int64_t i = 0;
+    for (; i + 4 <= count; i += 4, to += 4 * stride) {
+      std::memcpy(to, elements_ + i, sizeof(T));
+      std::memcpy(to + stride, elements_ + i + 1, sizeof(T));
+      std::memcpy(to + 2 * stride, elements_ + i + 2, sizeof(T));
+      std::memcpy(to + 3 * stride, elements_ + i + 3, sizeof(T));
+    }
+    for (; i < count; ++i, to += stride) std::memcpy(to, elements_ + i, sizeof(T));
+  }
+
+ private:
+  static bool in_place(const char*, std::int64_t stride, std::int64_t count) {
+    return stride == sizeof(T) && count % Kernel::kBlock == 0;
+  }
+
+  alignas(64) T elements_[kSize];
+};
+
+VECTOR_INLINE constexpr std::int64_t whole_blocks(std::int64_t count, std::int64_t block) {
+  return (count + block - 1) / block * block;
+}
+
 // Kernel::block(input, output) takes Kernel::kBlock elements of T side by side; output may be input.
 // Where it returns false it has written nothing, and Kernel::wide_block must do the block.
 template <class Kernel, class T>
@@ -26,9 +77,13 @@ class Runs {
       to += whole * kDense;
       numel -= whole;
     }
-    while (numel > 0) {
-      const std::int64_t count = least(numel, kBuffer);
-      gathered(from, input_stride, to, output_stride, count);
+    while (numel > 0) {  // the tail, or elements apart
+      Buffer<Kernel, T> buffer;
+      const std::int64_t count = least(numel, buffer.kSize);
+      const T* x = buffer.gather(from, input_stride, count);
+      T* y = buffer.results(to, output_stride, count);
+      blocks(x, y, whole_blocks(count, Kernel::kBlock));
+      buffer.scatter(to, output_stride, count);
       from += count * input_stride;
       to += count * output_stride;
       numel -= count;
@@ -37,22 +92,6 @@ class Runs {
 
  private:
   static constexpr std::int64_t kWide = 8 * Kernel::kBlock;
-  static constexpr std::int64_t kBuffer = 8 * Kernel::kBlock;
-
-  // The tail, and elements apart: side by side in a buffer, whose last block is filled up with 0.
-  static void gathered(const char* from, std::int64_t input_stride, char* to,
-                       std::int64_t output_stride, std::int64_t count) {
-    T buffer[kBuffer];
-    for (std::int64_t i = 0; i < count; ++i) {
-      std::memcpy(buffer + i, from + i * input_stride, sizeof(T));
-    }
-    std::int64_t whole = count;
-    while (whole % Kernel::kBlock != 0) buffer[whole++] = T{};
-    blocks(buffer, buffer, whole);
-    for (std::int64_t i = 0; i < count; ++i) {
-      std::memcpy(to + i * output_stride, buffer + i, sizeof(T));
-    }
-  }
 
   VECTOR_INLINE static void blocks(const T* input, T* output, std::int64_t numel) {
     std::int64_t i = 0;
@@ -101,20 +140,14 @@ class BackwardRuns {
       to += whole * kDense;
       numel -= whole;
     }
-    T g_buffer[kBuffer];
-    T y_buffer[kBuffer];
     while (numel > 0) {
-      const std::int64_t count = least(numel, kBuffer);
-      for (std::int64_t i = 0; i < count; ++i) {
-        std::memcpy(g_buffer + i, g + i * grad_output_stride, sizeof(T));
-        std::memcpy(y_buffer + i, y + i * output_stride, sizeof(T));
-      }
-      std::int64_t whole = count;
-      for (; whole % Kernel::kBlock != 0; ++whole) g_buffer[whole] = y_buffer[whole] = T{};
-      blocks(g_buffer, y_buffer, g_buffer, whole);
-      for (std::int64_t i = 0; i < count; ++i) {
-        std::memcpy(to + i * grad_input_stride, g_buffer + i, sizeof(T));
-      }
+      Buffer<Kernel, T> g_buffer, y_buffer;
+      const std::int64_t count = least(numel, y_buffer.kSize);
+      const T* g_run = g_buffer.gather(g, grad_output_stride, count);
+      const T* y_run = y_buffer.gather(y, output_stride, count);
+      T* result = y_buffer.results(to, grad_input_stride, count);
+      blocks(g_run, y_run, result, whole_blocks(count, Kernel::kBlock));
+      y_buffer.scatter(to, grad_input_stride, count);
       g += count * grad_output_stride;
       y += count * output_stride;
       to += count * grad_input_stride;
@@ -123,8 +156,6 @@ class BackwardRuns {
   }
 
  private:
-  static constexpr std::int64_t kBuffer = 8 * Kernel::kBlock;
-
   VECTOR_INLINE static void blocks(const T* grad_output, const T* output, T* grad_input,
                                    std::int64_t numel) {
     for (std::int64_t i = 0; i < numel; i += Kernel::kBlock) {
