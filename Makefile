@@ -2,6 +2,7 @@
 # make test         every test
 # make lint         ruff, mypy --strict, clang-format
 # make cuda-check   the kernels' C++ through nvcc, where there is one
+# make qemu-check   the kernels for aarch64, cross-compiled and run by qemu, where there are both
 # make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
 # make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
@@ -15,7 +16,7 @@ BIN    := $(VENV)/bin
 DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test lint format bench figures cuda-check prove test-sanitized clean
+.PHONY: demo test lint format bench figures cuda-check qemu-check prove test-sanitized clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -48,7 +49,8 @@ figures: $(VENV)/installed
 KERNELS := $(wildcard csrc/kernels/cpu/*.cpp)
 
 KERNEL_HEADERS := $(wildcard csrc/kernels/*.h csrc/kernels/cpu/*.h tests/kernels/*.h)
-KERNEL_BUILD := $(CXX) -std=c++20 -ffp-contract=off -fno-math-errno -pthread
+KERNEL_FLAGS := -std=c++20 -ffp-contract=off -fno-math-errno -pthread
+KERNEL_BUILD := $(CXX) $(KERNEL_FLAGS)
 
 build/prove: tests/kernels/prove.cpp $(KERNELS) $(KERNEL_HEADERS)
 	mkdir -p build
@@ -101,6 +103,24 @@ else
 		$(NVCC) -x cu -std=c++20 -arch=sm_90 --fmad=false -c -o build/cuda_check.o $$kernel || exit 1; \
 	done
 	@echo "cuda-check: $(words $(KERNELS)) kernel sources compiled by $(NVCC)"
+endif
+
+# Static, so that the emulator needs no libraries of the other architecture.
+AARCH64_CXX  := $(shell command -v aarch64-linux-gnu-g++)
+AARCH64_QEMU := $(shell command -v qemu-aarch64-static)
+AARCH64_LACKS := $(if $(AARCH64_CXX),,aarch64-linux-gnu-g++) $(if $(AARCH64_QEMU),,qemu-aarch64-static)
+
+build/aarch64/%: tests/kernels/%.cpp $(KERNELS) $(KERNEL_HEADERS)
+	mkdir -p build/aarch64
+	$(AARCH64_CXX) $(KERNEL_FLAGS) -O3 -static -Wall -Wextra -Werror -o $@ $< $(KERNELS)
+
+ifneq ($(strip $(AARCH64_LACKS)),)
+qemu-check:
+	@echo "qemu-check: skipped, not installed: $(strip $(AARCH64_LACKS))"
+else
+qemu-check: build/aarch64/prove build/aarch64/test_runs
+	$(AARCH64_QEMU) build/aarch64/prove 997
+	$(AARCH64_QEMU) build/aarch64/test_runs sample
 endif
 
 clean:

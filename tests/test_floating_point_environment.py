@@ -155,7 +155,7 @@ def worst(
         yield f"{where}: {error:.4f} ULP at {x.hex()}, got {y.hex()}"
 
 
-@pytest.mark.parametrize("kernels", ["scalar", "avx2", "avx512"])
+@pytest.mark.parametrize("kernels", ["scalar", "avx2", "avx512", "neon"])
 def test_results_in_another_floating_point_environment_are_as_the_contract_says(
     kernels: str,
 ) -> None:

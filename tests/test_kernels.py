@@ -22,7 +22,7 @@ from truth import (
 
 from torch_sigmoid_ext import sigmoid, sigmoid_
 
-SETS = ["scalar", "avx2", "avx512"]
+SETS = ["scalar", "avx2", "avx512", "neon"]
 HASH = """
 import ctypes, sys; sys.path.insert(0, {tests!r})
 import torch_sigmoid_ext

@@ -1,5 +1,6 @@
 // Every float32, float16 and bfloat16 input through every kernel set that this CPU runs, against the
-// reference of reference.h. `make prove` runs it.
+// reference of reference.h. `make prove` runs it. With a number N as its argument, one float32 input of
+// N, and all of the 16-bit types: `make qemu-check` runs that.
 //
 // Exact kernels must misround nothing. Of the fast float32 kernel it prints what it is known by: the
 // worst error, results outside of [0, 1], and where σ(x) > σ(x') for neighbours x < x'.
@@ -10,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <vector>
 
@@ -109,18 +111,24 @@ struct Subject {
   Tally total{};
 };
 
+// Every `every`th input of the type.
+template <class F>
+std::uint64_t sample_size(std::uint64_t every) {
+  return (F::kCount + every - 1) / every;
+}
+
 // One chunk through every subject; the truth is computed once for all of them.
 template <class F>
-void check(std::uint64_t first, std::uint64_t count, const std::vector<Subject>& subjects,
-           std::vector<Tally>& tallies, Survey& survey) {
+void check(std::uint64_t every, std::uint64_t first, std::uint64_t count,
+           const std::vector<Subject>& subjects, std::vector<Tally>& tallies, Survey& survey) {
   using Bits = typename F::Bits;
   // One more than `count`, where there is one, so that every pair of neighbours is compared.
-  const std::uint64_t numel = std::min(count + 1, F::kCount - first);
+  const std::uint64_t numel = std::min(count + 1, sample_size<F>(every) - first);
   static thread_local std::vector<Bits> inputs;
   static thread_local std::vector<std::vector<Bits>> outputs;
   inputs.resize(numel);
   outputs.resize(subjects.size());
-  for (std::uint64_t i = 0; i < numel; ++i) inputs[i] = static_cast<Bits>(first + i);
+  for (std::uint64_t i = 0; i < numel; ++i) inputs[i] = static_cast<Bits>((first + i) * every);
   for (std::vector<Bits>& output : outputs)
     output.assign(numel, F::kSign);  // -0, which no kernel gives
   for (std::size_t s = 0; s < subjects.size(); ++s) {
@@ -179,13 +187,13 @@ void check(std::uint64_t first, std::uint64_t count, const std::vector<Subject>&
 }
 
 template <class F>
-Survey check_all(std::vector<Subject>& subjects, double small_limit) {
+Survey check_all(std::uint64_t every, std::vector<Subject>& subjects, double small_limit) {
   std::mutex lock;
   Survey survey{.small_limit = small_limit};
-  proof::for_each_chunk(F::kCount, [&](std::uint64_t first, std::uint64_t count) {
+  proof::for_each_chunk(sample_size<F>(every), [&](std::uint64_t first, std::uint64_t count) {
     std::vector<Tally> tallies(subjects.size());
     Survey here{.small_limit = small_limit};
-    check<F>(first, count, subjects, tallies, here);
+    check<F>(every, first, count, subjects, tallies, here);
     const std::scoped_lock guard(lock);
     for (std::size_t s = 0; s < subjects.size(); ++s) subjects[s].total.add(tallies[s]);
     survey.add(here);
@@ -203,9 +211,14 @@ std::vector<Subject> subjects_of(Kernels kernels, ElementType type) {
 
 unsigned long long count(std::uint64_t value) { return value; }
 
-bool print_survey(const char* name, std::uint64_t inputs, const Survey& survey) {
-  std::printf("%s: all %llu inputs, the truth of %llu of them in binary128\n", name, count(inputs),
-              count(survey.in_binary128));
+bool print_survey(const char* name, std::uint64_t every, std::uint64_t inputs,
+                  const Survey& survey) {
+  if (every == 1) {
+    std::printf("%s: all %llu inputs", name, count(inputs));
+  } else {
+    std::printf("%s: %llu inputs, one of %llu", name, count(inputs), count(every));
+  }
+  std::printf(", the truth of %llu of them in binary128\n", count(survey.in_binary128));
   survey.small.print("<", survey.small_limit);
   survey.others.print(">=", survey.small_limit);
   const bool good = survey.nearest() > 2 * proof::kBinary128Error;
@@ -251,15 +264,16 @@ bool print_fast(const std::vector<Subject>& subjects) {
 }
 
 template <class F>
-bool prove(const char* name, ElementType type, double small_limit, bool with_fast) {
+bool prove(const char* name, ElementType type, std::uint64_t every, double small_limit,
+           bool with_fast) {
   std::vector<Subject> subjects = subjects_of(&kernels::KernelSet::exact, type);
   const auto exact = static_cast<std::ptrdiff_t>(subjects.size());
   if (with_fast) {
     const std::vector<Subject> fast = subjects_of(&kernels::KernelSet::fast, type);
     subjects.insert(subjects.end(), fast.begin(), fast.end());
   }
-  const Survey survey = check_all<F>(subjects, small_limit);
-  bool proved = print_survey(name, F::kCount, survey);
+  const Survey survey = check_all<F>(every, subjects, small_limit);
+  bool proved = print_survey(name, every, sample_size<F>(every), survey);
   proved = print_exact({subjects.begin(), subjects.begin() + exact}) && proved;
   if (with_fast) proved = print_fast({subjects.begin() + exact, subjects.end()}) && proved;
   std::printf("\n");
@@ -269,9 +283,14 @@ bool prove(const char* name, ElementType type, double small_limit, bool with_fas
 
 }  // namespace
 
-int main() {
-  bool proved = prove<proof::Float16>("float16", ElementType::kFloat16, 0x1p-5, false);
-  proved = prove<proof::BFloat16>("bfloat16", ElementType::kBFloat16, 0x1p-5, false) && proved;
-  proved = prove<proof::Float32>("float32", ElementType::kFloat32, 0x1p-10, true) && proved;
+int main(int argc, char** argv) {
+  const std::uint64_t every = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;
+  if (every == 0) {
+    std::fprintf(stderr, "prove: expected a number from 1 up, got %s\n", argv[1]);
+    return 2;
+  }
+  bool proved = prove<proof::Float16>("float16", ElementType::kFloat16, 1, 0x1p-5, false);
+  proved = prove<proof::BFloat16>("bfloat16", ElementType::kBFloat16, 1, 0x1p-5, false) && proved;
+  proved = prove<proof::Float32>("float32", ElementType::kFloat32, every, 0x1p-10, true) && proved;
   return proved ? 0 : 1;
 }

@@ -6,6 +6,9 @@
 //     address sanitizer sees a read or write beyond.
 //   * Threads on parts of one buffer do not meet.
 // Whether the scalar set is right is prove.cpp's matter and pytest's.
+//
+// Arguments: `threads` for that alone, `sample` for every seventh length, which still are of every remainder
+// by the blocks' lengths (`make qemu-check`: an emulator takes minutes for all).
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -28,36 +31,52 @@ namespace kernels = torch_sigmoid_ext::kernels;
 struct Type {
   const char* name;
   std::size_t index;       // in a KernelSet
+  std::size_t parts;       // 2 of a complex number
   std::int64_t size;       // bytes
-  std::uint64_t infinity;  // its bits
+  std::uint64_t infinity;  // its bits, in a part
   int range;               // exponent field of numbers from 64 up: σ's tail begins about there
+
+  constexpr std::size_t part_size() const { return static_cast<std::size_t>(size) / parts; }
+  constexpr std::uint64_t sign() const { return std::uint64_t{1} << (8 * part_size() - 1); }
 };
 
 constexpr std::array<Type, kernels::kElementTypes> kTypes = {{
-    {"float16", 0, 2, 0x7c00, 15 + 3},
-    {"bfloat16", 1, 2, 0x7f80, 127 + 6},
-    {"float32", 2, 4, 0x7f800000, 127 + 6},
-    {"float64", 3, 8, 0x7ff0000000000000, 1023 + 9},
+    {"float16", 0, 1, 2, 0x7c00, 15 + 3},
+    {"bfloat16", 1, 1, 2, 0x7f80, 127 + 6},
+    {"float32", 2, 1, 4, 0x7f800000, 127 + 6},
+    {"float64", 3, 1, 8, 0x7ff0000000000000, 1023 + 9},
+    {"complex64", 4, 2, 8, 0x7f800000, 127 + 6},
+    {"complex128", 5, 2, 16, 0x7ff0000000000000, 1023 + 9},
 }};
+static_assert(kTypes.back().size != 0, "a type of the contract is missing");
 
-std::uint64_t load(const std::byte* from, const Type& type) {
-  std::uint64_t bits = 0;
-  std::memcpy(&bits, from, static_cast<std::size_t>(type.size));
-  return bits;
+using Element = std::array<std::uint64_t, 2>;  // bits; the second part is 0 in real types
+
+Element load(const std::byte* from, const Type& type) {
+  Element element{};
+  for (std::size_t part = 0; part < type.parts; ++part) {
+    std::memcpy(&element[part], from + part * type.part_size(), type.part_size());
+  }
+  return element;
 }
 
-void store(std::byte* to, std::uint64_t bits, const Type& type) {
-  std::memcpy(to, &bits, static_cast<std::size_t>(type.size));
+void store(std::byte* to, const Element& element, const Type& type) {
+  for (std::size_t part = 0; part < type.parts; ++part) {
+    std::memcpy(to + part * type.part_size(), &element[part], type.part_size());
+  }
 }
 
-bool same(std::uint64_t a, std::uint64_t b, const Type& type) {
-  const std::uint64_t magnitude = (std::uint64_t{1} << (8 * type.size - 1)) - 1;
-  return a == b || ((a & magnitude) > type.infinity && (b & magnitude) > type.infinity);  // NaN
+bool same(const Element& a, const Element& b, const Type& type) {
+  const auto is_nan = [&](std::uint64_t bits) { return (bits & ~type.sign()) > type.infinity; };
+  for (std::size_t part = 0; part < type.parts; ++part) {
+    if (a[part] != b[part] && !(is_nan(a[part]) && is_nan(b[part]))) return false;
+  }
+  return true;
 }
 
 // Limits, subnormals, and random bits, half of them of numbers near enough to 0 that σ is no constant.
-std::vector<std::uint64_t> questions(const Type& type) {
-  const std::uint64_t sign = std::uint64_t{1} << (8 * type.size - 1);
+std::vector<Element> questions(const Type& type) {
+  const std::uint64_t sign = type.sign();
   const std::uint64_t one_exponent = type.infinity & ~(type.infinity - 1);
   std::vector<std::uint64_t> values = {0,
                                        1,
@@ -74,7 +93,23 @@ std::vector<std::uint64_t> questions(const Type& type) {
   for (std::size_t i = 0; i < values.size(); i += 2) values[i] |= sign;
   for (std::size_t i = 0; i < 8; ++i) values.push_back(values[i] ^ sign);
   std::shuffle(values.begin(), values.end(), random);
-  return values;
+  std::vector<Element> elements;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    elements.push_back({values[i], type.parts == 2 ? values[7 * i % values.size()] : 0});
+  }
+  return elements;
+}
+
+// What backward may be given beside any gradient.
+std::vector<Element> outputs_for(const std::vector<Element>& inputs, const Type& type) {
+  std::vector<Element> outputs;
+  for (const Element& input : inputs) {
+    std::array<std::byte, 16> bytes{};
+    store(bytes.data(), input, type);
+    kernels::cpu::scalar().exact[type.index](bytes.data(), type.size, bytes.data(), type.size, 1);
+    outputs.push_back(load(bytes.data(), type));
+  }
+  return outputs;
 }
 
 // Elements in memory that ends where they do.
@@ -89,8 +124,8 @@ class Run {
 
   std::byte* first() { return bytes_.data() + first_; }
   std::int64_t stride() const { return stride_; }
-  std::uint64_t get(std::int64_t i) { return load(first() + i * stride_, type_); }
-  void set(std::int64_t i, std::uint64_t bits) { store(first() + i * stride_, bits, type_); }
+  Element get(std::int64_t i) { return load(first() + i * stride_, type_); }
+  void set(std::int64_t i, const Element& element) { store(first() + i * stride_, element, type_); }
 
   // Whether all but the elements still holds what it was filled with. Spends the elements.
   bool rest_is_untouched() {
@@ -131,31 +166,33 @@ constexpr std::array<std::array<std::int64_t, 3>, 10> kStrides = {{{1, 1, 1},
                                                                    {65, -2, 63}}};
 constexpr std::int64_t kLongest = 200;
 
-// A kernel over all lengths, strides and some offsets. `inputs` is 1 or 2; call(kernels, first, second,
-// output, numel) runs it, of the set or, an element at a time, of the scalar set. in_place is the input
-// that is the output too, or -1.
+// A kernel over all lengths, strides and some offsets. `seconds` is empty where it has one input;
+// call(kernels, first, second, output, numel) runs it, of the set or, an element at a time, of the scalar
+// set. in_place is the input that is the output too, or -1.
 template <class Call>
-void check(const kernels::KernelSet& set, const char* kind, const Type& type, int inputs,
-           int in_place, const std::vector<std::uint64_t>& values, const Call& call) {
+void check(const kernels::KernelSet& set, const char* kind, const Type& type, int in_place,
+           std::int64_t length_step, const std::vector<Element>& firsts,
+           const std::vector<Element>& seconds, const Call& call) {
+  const bool two = !seconds.empty();
   Run a(type, 1, 1, 0), b(type, 1, 1, 0), alone(type, 1, 1, 0);
   std::size_t next = 0;
-  const auto fill = [&](Run& run, std::int64_t numel) {
+  const auto fill = [&](Run& run, const std::vector<Element>& values, std::int64_t numel) {
     for (std::int64_t i = 0; i < numel; ++i) run.set(i, values[next++ % values.size()]);
   };
-  for (std::int64_t numel = 0; numel <= kLongest; ++numel) {
+  for (std::int64_t numel = 0; numel <= kLongest; numel += length_step) {
     for (std::array<std::int64_t, 3> strides : kStrides) {
       if (in_place >= 0) strides[static_cast<std::size_t>(in_place)] = strides[2];
       for (const std::int64_t offset : {std::int64_t{0}, 1 + numel % 7}) {
         Run first(type, numel, strides[0], offset);
-        Run second(type, inputs == 2 ? numel : 0, strides[1], (offset + 1) % 4);
+        Run second(type, two ? numel : 0, strides[1], (offset + 1) % 4);
         Run fresh(type, numel, strides[2], (offset * 3) % 8);
         Run& output = in_place < 0 ? fresh : in_place == 0 ? first : second;
-        fill(first, numel);
-        if (inputs == 2) fill(second, numel);
-        std::vector<std::uint64_t> expected(static_cast<std::size_t>(numel));
+        fill(first, firsts, numel);
+        if (two) fill(second, seconds, numel);
+        std::vector<Element> expected(static_cast<std::size_t>(numel));
         for (std::int64_t i = 0; i < numel; ++i) {
           a.set(0, first.get(i));
-          if (inputs == 2) b.set(0, second.get(i));
+          if (two) b.set(0, second.get(i));
           call(kernels::cpu::scalar(), a, b, alone, 1);
           expected[static_cast<std::size_t>(i)] = alone.get(0);
         }
@@ -174,9 +211,10 @@ void check(const kernels::KernelSet& set, const char* kind, const Type& type, in
   }
 }
 
-void check_runs() {
+void check_runs(std::int64_t length_step) {
   for (const Type& type : kTypes) {
-    const std::vector<std::uint64_t> values = questions(type);
+    const std::vector<Element> values = questions(type);
+    const std::vector<Element> outputs = outputs_for(values, type);
     const auto exact = [&](const kernels::KernelSet& set, Run& x, Run&, Run& y, std::int64_t n) {
       set.exact[type.index](x.first(), x.stride(), y.first(), y.stride(), n);
     };
@@ -190,11 +228,11 @@ void check_runs() {
     };
     for (const kernels::KernelSet* set : kernels::cpu::available()) {
       for (const int in_place : {-1, 0}) {
-        check(*set, "exact", type, 1, in_place, values, exact);
-        check(*set, "fast", type, 1, in_place, values, fast);
+        check(*set, "exact", type, in_place, length_step, values, {}, exact);
+        check(*set, "fast", type, in_place, length_step, values, {}, fast);
       }
       for (const int in_place : {-1, 0, 1}) {
-        check(*set, "backward", type, 2, in_place, values, backward);
+        check(*set, "backward", type, in_place, length_step, values, outputs, backward);
       }
     }
   }
@@ -205,7 +243,7 @@ void check_threads() {
   constexpr std::int64_t kNumel = 20'011;
   constexpr int kThreads = 4;
   for (const Type& type : kTypes) {
-    const std::vector<std::uint64_t> values = questions(type);
+    const std::vector<Element> values = questions(type);
     Run input(type, kNumel, 1, 0), alone(type, kNumel, 1, 0);
     for (std::int64_t i = 0; i < kNumel; ++i) {
       input.set(i, values[static_cast<std::size_t>(i) % values.size()]);
@@ -241,7 +279,7 @@ void check_threads() {
 
 int main(int argc, char** argv) {
   const std::string_view part = argc > 1 ? argv[1] : "all";
-  if (part != "threads") check_runs();
+  if (part != "threads") check_runs(part == "sample" ? 7 : 1);
   check_threads();
   std::printf("%s:", part == "threads" ? "threads" : "runs and threads");
   for (const kernels::KernelSet* set : kernels::cpu::available()) std::printf(" %s", set->name);

@@ -16,6 +16,8 @@ std::vector<const KernelSet*> available() {
   }
   // Every CPU with AVX2 has F16C, which compilers before clang 15 cannot ask for.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets.push_back(&avx2());
+#elif defined(__aarch64__)
+  sets.push_back(&neon());
 #endif
   sets.push_back(&scalar());
   return sets;

@@ -11,6 +11,8 @@ const KernelSet& scalar();
 #if defined(__x86_64__)
 const KernelSet& avx2();    // for CPUs with AVX2, FMA and F16C
 const KernelSet& avx512();  // for CPUs with AVX-512 F, DQ, BW and VL
+#elif defined(__aarch64__)
+const KernelSet& neon();  // for every CPU
 #endif
 
 // The sets that this CPU can run, the best first.

@@ -6,14 +6,17 @@
 //
 // The denominator is kept as a sum d + l: what its roundings lost, the table's own error and e^r's
 // second order are in l. From an estimate y of 1/d follows e = 1 - y · d - y · l, and
-// σ = 2^k · y · (1 + e + e² ...), known to a relative error of (n = 32 and n = 16)
+// σ = 2^k · y · (1 + e + e² ...), known to a relative error of
 //
-//   the series in e, cut after e² (rcp14, |e| <= 2^-14) or e³ (rcpps, |e| <= 1.5 · 2^-12)
-//                                                              2^-42       2^-45.6
-//   e^r's polynomial, its coefficients rounded                 2^-38.8     2^-37.6
-//   z and T · z rounded, each below 2^-13 and 2^-11            2^-36.4     2^-34.5
-//   e rounded, twice in e, in the series and with ε            2^-37       2^-34
-//   in all, if every one were at its worst at once             2^-35.5     2^-33.16
+//                                                              n = 32      n = 16
+//                                                              rcp14       division
+//   the series, cut after e²; |e| <= 2^-13.02 or 2^-12.03,
+//   which is y's own error (rcp14: 2^-14) and y · l            2^-39.06    2^-36.09
+//   e rounded: in its products, in the series, with ε          2^-36.19    2^-35.41
+//   e^r's polynomial, its coefficients rounded                 2^-41.5     2^-44.0
+//   z and T · z: q, r · q, z and their sum with l rounded      2^-36.59    2^-34.59
+//   z's term shift · r² / 2, which is left away                2^-37.06    2^-35.06
+//   in all, if every one were at its worst at once             2^-34.89    2^-33.19
 //
 // Rounding test (Ziv): y · (1 + e + ε) and y · (1 + e - ε) are the same float unless σ lies within ε of
 // a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
@@ -25,6 +28,11 @@
 //                                     G + y has σ's own bits as its low ones, rounded once
 //   saturation, infinities, NaN       x is clamped to where σ is 0 or 1 already; NaN is put back. A block
 //                                     of nothing else than zeros and ones is a store
+// There shift is greater, so that its term is not left away, and y · e is rounded before it is added:
+//
+//   z and T · z, with q rounded once more                      2^-36.15    2^-34.14
+//   y · e rounded, twice                                       2^-36.02    2^-35.03
+//   in all, with the first three lines above                   2^-34.45    2^-32.99
 #pragma once
 
 #include <cstdint>
@@ -108,6 +116,7 @@ class SigmoidFloat32 {
     constexpr int kTerms = sizeof(V::kExp2.coefficients) / sizeof(float);
     Float q = V::set(V::kExp2.coefficients[kTerms - 1]);
     for (int i = kTerms - 2; i >= 0; --i) q = V::fmadd(q, r, V::set(V::kExp2.coefficients[i]));
+    if constexpr (kRange == kWide) q = V::fmadd(q, shift, q);
     const Float z = V::fmadd(r, V::fmadd(r, q, shift), shift);  // e^(r + shift) - 1 - r
 
     const Float sum = V::add(scale, table);
@@ -125,10 +134,10 @@ class SigmoidFloat32 {
     return {scale, high, V::fmadd(table, z, low)};
   }
 
-  // e + e² ... of y · (1 + e + e² ...) = 1 / (d.high + d.low)
+  // e + e² of y · (1 + e + e² ...) = 1 / (d.high + d.low)
   VECTOR_INLINE static Float correction(Float y, const Denominator& d) {
-    const Float e = V::fnmadd(y, d.high, V::set(1.0f));
-    return V::series(V::fnmadd(y, d.low, e));
+    const Float e = V::fnmadd(y, d.low, V::fnmadd(y, d.high, V::set(1.0f)));
+    return V::fmadd(e, e, e);
   }
 
   // The quotient; in `doubt`, not 0 where its rounding is not certain.
@@ -141,7 +150,7 @@ class SigmoidFloat32 {
     return V::mul(above, d.scale);
   }
 
-  // G is 0 for normal results. Rounding against G loses up to 2^-25 · g more: `slack`, twice that.
+  // G is 0 for normal results. Rounding beside `rest` loses up to 2^-24 · g more: `slack`.
   VECTOR_INLINE static Float divide_wide(Float x, const Denominator& d, Int& doubt) {
     const Float y = V::reciprocal_estimate(d.high);
     const Float e = correction(y, d);
@@ -151,8 +160,8 @@ class SigmoidFloat32 {
     const Int slack = V::keep(tiny, V::sub(grid, V::set_int(47 << 23)));
     const Float coarse = V::add(V::as_float(grid), y);
     const Float rest = V::sub(y, V::sub(coarse, V::as_float(grid)));  // exact
-    const Float more = V::fmadd(y, V::add(e, V::set(V::kEpsilon)), rest);
-    const Float less = V::fmadd(y, V::sub(e, V::set(V::kEpsilon)), rest);
+    const Float more = V::fmadd(y, V::add(e, V::set(V::kWideEpsilon)), rest);
+    const Float less = V::fmadd(y, V::sub(e, V::set(V::kWideEpsilon)), rest);
     const Float above = V::add(coarse, V::add(more, V::as_float(slack)));
     const Float below = V::add(coarse, V::sub(less, V::as_float(slack)));
     doubt = V::exclusive_or(above, below);

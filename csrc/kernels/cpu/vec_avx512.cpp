@@ -38,7 +38,8 @@ struct Avx512 {
   static constexpr int kDoubles = 8;
   static constexpr int kEntries = 32;
   static constexpr const auto& kExp2 = kExp2Float32;
-  static constexpr float kEpsilon = 0x1.9p-36f;  // 2^-35.36
+  static constexpr float kEpsilon = 0x1.2p-35f;      // 2^-34.83
+  static constexpr float kWideEpsilon = 0x1.8p-35f;  // 2^-34.42
 
   VECTOR_INLINE static Float load(const float* from) { return _mm512_loadu_ps(from); }
   VECTOR_INLINE static void store(float* to, Float a) { _mm512_storeu_ps(to, a); }
@@ -60,7 +61,6 @@ struct Avx512 {
 
   // Relative error at most 2^-14 (Intel SDM, VRCP14PS).
   VECTOR_INLINE static Float reciprocal_estimate(Float a) { return _mm512_rcp14_ps(a); }
-  VECTOR_INLINE static Float series(Float e) { return fmadd(e, e, e); }  // e + e²
 
   VECTOR_INLINE static Int zero() { return _mm512_setzero_si512(); }
   VECTOR_INLINE static Int bits(Float a) { return _mm512_castps_si512(a); }
