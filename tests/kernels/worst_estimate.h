@@ -1,8 +1,8 @@
-// Replaces the estimates of 1/a, rcp14ps and rcpps, by worse ones. Included ahead of a kernel's source
+// Replaces the estimate of 1/a, rcp14ps, by worse ones. Included ahead of a kernel's source
 // by the compiler's -include, so that nothing of this is in the product.
 //
 // The instructions' bits differ between makes of CPU; only a bound on the relative error is promised:
-//   VRCP14PS, VRCP14PD   2^-14          RCPPS   1.5 · 2^-12          (Intel SDM, volume 2)
+//   VRCP14PS             2^-14          (Intel SDM, volume 2)
 // kHighest and kLowest lie on that bound, less at most one unit in the last place of a float, for every
 // a; kScattered lies anywhere within it, by a hash of a's bits. All have 24 significant bits, where an
 // instruction's estimate has about 14 and with them products that need no rounding.
@@ -79,20 +79,8 @@ __attribute__((target("avx512f"), always_inline)) inline __m512 rcp14(__m512 a) 
   return y;
 }
 
-__attribute__((target("avx2"), always_inline)) inline __m256 rcp(__m256 a) {
-  __m256 y = _mm256_rcp_ps(a);
-  float from[8], to[8];
-  std::memcpy(from, &a, sizeof from);
-  std::memcpy(to, &y, sizeof to);
-  estimate(from, to, 0x1.8p-12);
-  std::memcpy(&y, to, sizeof to);
-  return y;
-}
-
 }  // namespace worst_estimate
 
 #undef _mm512_rcp14_ps
-#undef _mm256_rcp_ps
 #define _mm512_rcp14_ps(a) ::worst_estimate::rcp14(a)
-#define _mm256_rcp_ps(a) ::worst_estimate::rcp(a)
 #endif
