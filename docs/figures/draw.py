@@ -101,7 +101,7 @@ def in_doubt(figure: matplotlib.figure.Figure) -> None:
         color=BLUE,
         arrowprops={"arrowstyle": "-", "color": BLUE, "shrinkB": 5},
     )
-    marks = {f"ε, {name}": epsilon for name, epsilon in epsilons().items()}
+    marks = {f"ε, {', '.join(names)}": epsilon for epsilon, names in epsilons().items()}
     for name, epsilon in {**marks, "float64's rounding": 2.0**-53}.items():
         axes.axvline(-np.log2(epsilon), color=GREY, linewidth=1, dashes=(4, 3))
         mark: dict[str, Any] = {"color": QUIET, "rotation": 90, "fontsize": 9, "va": "top"}
@@ -147,12 +147,13 @@ def tails(figure: matplotlib.figure.Figure) -> None:
     right.text(-103.5, 1e-39, "torch_sigmoid_ext,\ndown to the last subnormal", color=GREEN)
 
 
-def epsilons() -> dict[str, float]:
-    """The ε of the rounding test, by instruction set, as the kernels have it."""
-    found = {}
+def epsilons() -> dict[float, list[str]]:
+    """The ε of the rounding test as the kernels have it, each with its instruction sets."""
+    found: dict[float, list[str]] = {}
     for path in sorted(KERNELS.glob("vec_*.cpp")):
-        if match := re.search(r"kEpsilon = (0x\S+?p[+-]?\d+)f?;", path.read_text()):
-            found[path.stem.removeprefix("vec_")] = float.fromhex(match[1])
+        if match := re.search(r"\bkEpsilon = (0x\S+?p[+-]?\d+)f?;", path.read_text()):
+            name = path.stem.removeprefix("vec_")
+            found.setdefault(float.fromhex(match[1]), []).append(name)
     if not found:
         raise SystemExit(f"expected a constant kEpsilon in {KERNELS}/vec_*.cpp, found none")
     return found

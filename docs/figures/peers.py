@@ -160,7 +160,9 @@ def ulp(worst: Row) -> str:
     if not math.isfinite(error):
         return "NaN"
     if error < 100:
-        return f"{error:.3g}"
+        # 0.5 would say that it is correctly rounded.
+        digits = next(n for n in range(3, 18) if error <= 0.5 or f"{error:.{n}g}" != "0.5")
+        return f"{error:.{digits}g}"
     return (
         f"{float(f'{error:.2g}'):,.0f}"
         if error < 1e9

@@ -106,8 +106,7 @@ alignas(64) inline constexpr double kCosCoefficients[7] = {
 };
 
 // What the double core cannot decide; the reasons stand in sigmoid_f32.h.
-inline constexpr float kNearZero = 0x1.0000000000000p-11f;  // |x| below it: 1/2 + x · slope
-inline constexpr float kNearZeroSlope = 0x1.fffffe0000000p-3f;  // (1 - 2^-24) / 4
+inline constexpr float kNearZero = 0x1.0000000000000p-11f;  // |x| below it: 1/2 + x · a slope a hair under 1/4
 inline constexpr float kHardestInput = -0x1.250c020000000p-10f;  // 2^-54.98 beside a boundary
 inline constexpr float kHardestOutput = 0x1.ffb6be0000000p-2f;  // its sigmoid
 

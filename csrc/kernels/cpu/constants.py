@@ -116,8 +116,7 @@ def float_constants() -> list[str]:
     hardest = mpf(float.fromhex("-0x1.250c02p-10"))
     return [
         "// What the double core cannot decide; the reasons stand in sigmoid_f32.h.",
-        float_scalar("kNearZero", mpf(2) ** -11, "|x| below it: 1/2 + x · slope"),
-        float_scalar("kNearZeroSlope", mpf(1) / 4 - mpf(2) ** -26, "(1 - 2^-24) / 4"),
+        float_scalar("kNearZero", mpf(2) ** -11, "|x| below it: 1/2 + x · a slope a hair under 1/4"),
         float_scalar("kHardestInput", hardest, "2^-54.98 beside a boundary"),
         float_scalar("kHardestOutput", to_float32(1 / (1 + mpmath.exp(-hardest))), "its sigmoid"),
         "",

@@ -28,7 +28,7 @@ inline float round_to_float(double y) {
 
 inline float sigmoid(float input) {
   const double x = input;
-  const double near_zero = 0.5 + x * 0x1.ffffff8p-3;  // exact product; the slope is (1 - 2^-30) / 4
+  const double near_zero = 0.5 + x * 0x1.ffffff8p-3;  // exact product; the slope is (1 - 2^-26) / 4
   const double y = std::fabs(x) < kNearZero ? near_zero : sigmoid_core(x);
   return input == kHardestInput ? kHardestOutput : round_to_float(y);
 }

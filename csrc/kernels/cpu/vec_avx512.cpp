@@ -241,8 +241,8 @@ struct Float16Io {
   }
 };
 
-// The even and the odd of 32 numbers: each is the upper half of a float32. By integers, since
-// vcvtne2ps2bf16, where a CPU has it, flushes subnormals and is no quicker.
+// The even and the odd of 32 numbers: each is the upper half of a float32. By integers:
+// vcvtne2ps2bf16, where a CPU has it, flushes subnormals.
 struct BFloat16Io {
   VECTOR_INLINE static void load(const std::uint16_t* from, __m512 (&a)[2]) {
     const __m512i bits = _mm512_loadu_si512(from);
