@@ -16,6 +16,11 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import (
+    DimDynamic,
+    ShapeEnv,
+    StatelessSymbolicContext,
+)
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -231,3 +236,43 @@ def test_compile_works_whether_dynamo_came_before_or_after() -> None:
 def test_import_works_without_docstrings() -> None:
     code = "import torch, torch_sigmoid_ext as t; print(t.sigmoid(torch.zeros(1)).item())"
     assert run_python(code, "-OO") == "0.5"
+
+
+def symbolic(*tensors: Tensor) -> list[Tensor]:
+    """Fake tensors whose sizes are symbols."""
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    return [
+        mode.from_tensor(
+            t,
+            symbolic_context=StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC] * t.dim()),
+        )
+        for t in tensors
+    ]
+
+
+@pytest.mark.parametrize("function", [sigmoid, lambda x: sigmoid_(x.clone())])
+def test_transforms_take_symbolic_sizes(function: Callable[[Tensor], Tensor]) -> None:
+    (x,) = symbolic(torch.randn(5, 6))
+    assert torch.func.vmap(function)(x).shape == x.shape
+    assert torch.func.functionalize(function)(x).shape == x.shape
+    assert torch.func.jvp(function, (x,), (x,))[1].shape == x.shape
+    assert torch.func.grad(lambda v: function(v).sum())(x).shape == x.shape
+
+
+def test_gradient_of_symbolic_sizes_has_the_shape_and_strides_of_torch_s() -> None:
+    x, y, zero = symbolic(torch.randn(5, 6), torch.randn(5, 6), torch.randn(()))
+    pairs = [
+        (x, x),
+        (y, x),
+        (zero, x),
+        (x.t(), x.t()),
+        (x.double(), x),
+        (x[:, ::2], x[:, ::2]),
+        (x.t().contiguous().t(), x),
+        (zero.expand(x.shape), x.t().contiguous().t()),
+    ]
+    for grad, output in pairs:
+        got = operators.sigmoid_backward(grad, output)
+        expected = torch.ops.aten.sigmoid_backward(grad, output)
+        assert got.shape == expected.shape and got.dtype == expected.dtype
+        assert got.stride() == expected.stride()

@@ -17,17 +17,21 @@ bool is_symbolic(const at::Tensor& tensor) {
   return tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
 }
 
-// Whether dimension `a` must move inside of `b` (a < b), as at::TensorIterator decides it: the
-// first operand that tells them apart by stride, equal strides by size; broadcast (zero) strides do
-// not tell.
-bool must_swap(at::TensorList operands, std::int64_t a, std::int64_t b) {
+// Whether dimension `a` must move inside of `b` (a < b) of `ndim`, as at::TensorIterator decides it: the
+// first operand that tells them apart by stride, equal strides by size; broadcast dimensions do not
+// tell, nor those that an operand lacks.
+bool must_swap(at::TensorList operands, std::int64_t ndim, std::int64_t a, std::int64_t b) {
   for (const at::Tensor& operand : operands) {
-    const auto strides = operand.sym_strides();
-    const auto sizes = operand.sym_sizes();
-    if (strides[a] == 0 || strides[b] == 0 || sizes[a] == 1 || sizes[b] == 1) continue;
-    if (strides[a] < strides[b]) return true;
-    if (strides[a] > strides[b]) return false;
-    if (sizes[a] < sizes[b]) return true;
+    const std::int64_t lacking = ndim - operand.dim();
+    if (a < lacking) continue;
+    const auto outer_stride = operand.sym_strides()[a - lacking];
+    const auto inner_stride = operand.sym_strides()[b - lacking];
+    const auto outer_size = operand.sym_sizes()[a - lacking];
+    const auto inner_size = operand.sym_sizes()[b - lacking];
+    if (outer_stride == 0 || inner_stride == 0 || outer_size == 1 || inner_size == 1) continue;
+    if (outer_stride < inner_stride) return true;
+    if (outer_stride > inner_stride) return false;
+    if (outer_size < inner_size) return true;
   }
   return false;
 }
@@ -39,7 +43,7 @@ at::Tensor elementwise_like(at::TensorList operands, c10::SymIntArrayRef sizes,
   std::vector<std::int64_t> order(sizes.size());  // outermost first
   for (std::int64_t i = 0; i < ndim; ++i) {
     order[i] = i;
-    for (std::int64_t j = i; j > 0 && must_swap(operands, order[j - 1], order[j]); --j) {
+    for (std::int64_t j = i; j > 0 && must_swap(operands, ndim, order[j - 1], order[j]); --j) {
       std::swap(order[j - 1], order[j]);
     }
   }
@@ -85,8 +89,7 @@ at::Tensor& sigmoid_out_meta(const at::Tensor& self, bool /*fast*/, at::Tensor& 
 at::Tensor sigmoid_backward_meta(const at::Tensor& grad_output, const at::Tensor& output) {
   if (is_symbolic(grad_output) || is_symbolic(output)) {
     const auto sizes = at::infer_size_symdimvector(grad_output.sym_sizes(), output.sym_sizes());
-    const at::Tensor operands[] = {grad_output.expand_symint(sizes), output.expand_symint(sizes)};
-    return elementwise_like(operands, sizes, at::result_type(grad_output, output));
+    return elementwise_like({grad_output, output}, sizes, at::result_type(grad_output, output));
   }
   at::Tensor grad_input;
   return backward_iterator(grad_input, grad_output, output).output();

@@ -66,11 +66,15 @@ struct Arguments {
 class ReleasedGil {
  public:
   explicit ReleasedGil(const at::Tensor& input) {
-    if (!input.is_cpu() || input.is_nested() || input.numel() > kQuick) release_.emplace();
+    if (!is_quick(input)) release_.emplace();
   }
 
  private:
-  static constexpr std::int64_t kQuick = 4096;
+  static bool is_quick(const at::Tensor& input) {
+    return input.is_cpu() && !input.is_nested() &&
+           !input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() <= 2048;
+  }
+
   std::optional<pybind11::gil_scoped_release> release_;
 };
 

@@ -21,7 +21,8 @@ VECTOR_INLINE Lanes sigmoid_backward(Number largest, Lanes one, Lanes g, Lanes y
   const Lanes p = V::mul(y, u);
   const Lanes p_low = V::fmadd(y, u_low, V::fmsub(y, u, p));
   const Lanes finite = V::clamp(g, -largest, largest);  // infinity times a tail of 0 is NaN
-  return V::fmadd(g, p, V::mul(finite, p_low));
+  const Lanes sum = V::fmadd(g, p, V::mul(finite, p_low));
+  return V::or_sign_of_product(sum, g, p);  // it has it already, but where g · p is -0
 }
 
 }  // namespace torch_sigmoid_ext::kernels::cpu

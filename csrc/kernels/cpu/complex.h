@@ -37,7 +37,6 @@
 #include <cstdint>
 
 #include "constants.h"
-#include "core.h"
 #include "scalar.h"
 
 namespace torch_sigmoid_ext::kernels::cpu {

@@ -6,6 +6,10 @@
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
+// Adding it rounds a double of magnitude below 2^51 to an integer, to nearest even,
+// and leaves that integer in the low bits of the sum.
+inline constexpr double kRoundToInteger = 0x1.8000000000000p+52;  // 1.5 · 2^52
+
 inline constexpr double kLog2E = 0x1.71547652b82fep+0;  // log2 e
 inline constexpr double kLn2High = 0x1.62e42fefa4000p-1;  // ln 2 in 41 bits
 inline constexpr double kLn2Low = -0x1.8432a1b0e2634p-43;  // ln 2 - kLn2High

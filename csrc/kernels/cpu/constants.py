@@ -116,7 +116,9 @@ def float_constants() -> list[str]:
     hardest = mpf(float.fromhex("-0x1.250c02p-10"))
     return [
         "// What the double core cannot decide; the reasons stand in sigmoid_f32.h.",
-        float_scalar("kNearZero", mpf(2) ** -11, "|x| below it: 1/2 + x · a slope a hair under 1/4"),
+        float_scalar(
+            "kNearZero", mpf(2) ** -11, "|x| below it: 1/2 + x · a slope a hair under 1/4"
+        ),
         float_scalar("kHardestInput", hardest, "2^-54.98 beside a boundary"),
         float_scalar("kHardestOutput", to_float32(1 / (1 + mpmath.exp(-hardest))), "its sigmoid"),
         "",
@@ -206,6 +208,10 @@ def constants() -> str:
         "#include <cstdint>",
         "",
         "namespace torch_sigmoid_ext::kernels::cpu {",
+        "",
+        "// Adding it rounds a double of magnitude below 2^51 to an integer, to nearest even,",
+        "// and leaves that integer in the low bits of the sum.",
+        scalar("kRoundToInteger", mpf(3) * 2**51, "1.5 · 2^52"),
         "",
         scalar("kLog2E", 1 / ln2, "log2 e"),
         scalar("kLn2High", ln2_high, "ln 2 in 41 bits"),

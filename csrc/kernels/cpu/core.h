@@ -19,10 +19,6 @@
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
-// Adding 1.5 · 2^52 rounds a double of magnitude below 2^51 to an integer, to nearest even, and
-// leaves that integer in the low bits of the sum.
-inline constexpr double kRoundToInteger = 0x1.8p52;
-
 // 2^exponent, for -1022 <= exponent <= 1023.
 inline double power_of_two(std::int64_t exponent) {
   return std::bit_cast<double>(static_cast<std::uint64_t>(exponent + 1023) << 52);

@@ -7,7 +7,8 @@
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
-// A number of elements along two dimensions, the first of them the inner one; strides in bytes.
+// A number of elements, at least one, along two dimensions, the first of them the inner one; strides in
+// bytes. The output may be the input, in the same place and with the same strides.
 struct Plane {
   std::int64_t size[2];
   std::int64_t input_stride[2];

@@ -16,7 +16,7 @@
 //   e^r's polynomial, its coefficients rounded                 2^-41.5     2^-44.0
 //   z and T · z: q, r · q, z and their sum with l rounded      2^-36.59    2^-34.59
 //   z's term shift · r² / 2, which is left away                2^-37.06    2^-35.06
-//   in all, if every one were at its worst at once             2^-34.89    2^-33.19
+//   in all, if every one were at its worst at once             2^-34.88    2^-33.18
 //
 // Rounding test (Ziv): y · (1 + e + ε) and y · (1 + e - ε) are the same float unless σ lies within ε of
 // a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the

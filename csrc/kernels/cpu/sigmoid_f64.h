@@ -8,8 +8,8 @@
 // second order are in the second. The quotient is corrected by its residual, so that its one rounding
 // is the only one of weight; the rest adds less than 2^-7 ULP:
 //
-//   e^r's polynomial of degree 7                            2^-64.5 of T · e^r
-//   z, T · z and their sum, each below 2^-12                 2^-64
+//   e^r's polynomial of degree 7                            2^-64.4 of T · e^r
+//   z, T · z and their sum with what was lost                2^-62.5
 //   1 / d and its residual, twice                            2^-105
 //
 // Not every result is correctly rounded, so that its bits hang on each operation: every instruction set

@@ -102,8 +102,10 @@ struct Neon {
   VECTOR_INLINE static Float where_near(Float a, float limit, Float then, Float otherwise) {
     return vbslq_f32(vcaltq_f32(a, set(limit)), then, otherwise);
   }
-  VECTOR_INLINE static Float where_finite(Float a, Float then, Float otherwise) {
-    return where_near(a, HUGE_VALF, then, otherwise);
+  // a, made negative where b · c is.
+  VECTOR_INLINE static Float or_sign_of_product(Float a, Float b, Float c) {
+    const Int sign = vandq_u32(veorq_u32(bits(b), bits(c)), bits(set(-0.0f)));
+    return as_float(vorrq_u32(bits(a), sign));
   }
 
   VECTOR_INLINE static Double set_double(double a) { return vdupq_n_f64(a); }
@@ -142,8 +144,10 @@ struct Neon {
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return vbslq_f64(vceqq_f64(a, a), otherwise, a);
   }
-  VECTOR_INLINE static Double where_finite(Double a, Double then, Double otherwise) {
-    return vbslq_f64(vcaltq_f64(a, set_double(HUGE_VAL)), then, otherwise);
+  VECTOR_INLINE static Double or_sign_of_product(Double a, Double b, Double c) {
+    const auto as_long = [](Double v) { return vreinterpretq_u64_f64(v); };
+    const uint64x2_t sign = vandq_u64(veorq_u64(as_long(b), as_long(c)), as_long(set_double(-0.0)));
+    return vreinterpretq_f64_u64(vorrq_u64(as_long(a), sign));
   }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     return vminvq_u32(vreinterpretq_u32_u64(vcaleq_f64(a, set_double(limit)))) != 0;

@@ -18,7 +18,7 @@ class Buffer {
   // Where `count` elements lie side by side, filled up with 0 to whole blocks; dense ones stay in
   // place, if they are whole blocks.
   const T* gather(const char* from, std::int64_t stride, std::int64_t count) {
-    if (in_place(from, stride, count)) return reinterpret_cast<const T*>(from);
+    if (in_place(stride, count)) return reinterpret_cast<const T*>(from);
     std::int64_t i = 0;
     for (; i + 4 <= count; i += 4, from += 4 * stride) {
       std::memcpy(elements_ + i, from, sizeof(T));
@@ -33,11 +33,11 @@ class Buffer {
 
   // Where to write `count` elements, which scatter() brings to `to`.
   T* results(char* to, std::int64_t stride, std::int64_t count) {
-    return in_place(to, stride, count) ? reinterpret_cast<T*>(to) : elements_;
+    return in_place(stride, count) ? reinterpret_cast<T*>(to) : elements_;
   }
 
   void scatter(char* to, std::int64_t stride, std::int64_t count) const {
-    if (in_place(to, stride, count)) return;
+    if (in_place(stride, count)) return;
     std::int64_t i = 0;
     for (; i + 4 <= count; i += 4, to += 4 * stride) {
       std::memcpy(to, elements_ + i, sizeof(T));
@@ -49,7 +49,7 @@ class Buffer {
   }
 
  private:
-  static bool in_place(const char*, std::int64_t stride, std::int64_t count) {
+  static bool in_place(std::int64_t stride, std::int64_t count) {
     return stride == sizeof(T) && count % Kernel::kBlock == 0;
   }
 
