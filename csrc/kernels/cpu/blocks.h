@@ -6,6 +6,7 @@
 #include "backward.h"
 #include "backward_half.h"
 #include "complex.h"
+#include "saturate.h"
 #include "scalar.h"
 #include "sigmoid_f32_fast.h"
 #include "sigmoid_f32_vector.h"
@@ -30,6 +31,10 @@ struct FastFloat32Block {
     if (__builtin_expect(V::any_bit(outside, Fast::Index::kOutside), 0)) return false;
     for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, y[v]);
     return true;
+  }
+
+  VECTOR_INLINE static bool saturated_block(const float* input, float* output) {
+    return saturate<V, kVectors>(input, output);
   }
 
   VECTOR_INLINE static void wide_block(const float* input, float* output) {

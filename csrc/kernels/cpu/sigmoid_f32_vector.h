@@ -39,6 +39,7 @@
 
 #include "constants.h"
 #include "exp2_index.h"
+#include "saturate.h"
 #include "scalar.h"
 
 namespace torch_sigmoid_ext::kernels::cpu {
@@ -71,17 +72,8 @@ class SigmoidFloat32 {
     return true;
   }
 
-  // False, and nothing written, unless every result is 0 or 1 by saturation.
   VECTOR_INLINE static bool saturated_block(const float* input, float* output) {
-    for (int v = 0; v < kVectors; ++v) {
-      if (!V::all_beyond(V::load(input + v * V::kLanes), kFloat32Zero, kFloat32One)) return false;
-    }
-    for (int v = 0; v < kVectors; ++v) {
-      const auto negative = V::less(V::load(input + v * V::kLanes), 0.0f);
-      const Int result = V::choose(negative, V::zero(), V::bits(V::set(1.0f)));
-      V::store(output + v * V::kLanes, V::as_float(result));
-    }
-    return true;
+    return saturate<V, kVectors>(input, output);
   }
 
   VECTOR_INLINE static void wide_block(const float* input, float* output) {

@@ -120,11 +120,6 @@ struct Avx2 {
     const Float magnitude = _mm256_andnot_ps(set(-0.0f), a);
     return _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps(magnitude, set(limit), _CMP_LT_OQ));
   }
-  // a, made negative where b · c is.
-  VECTOR_INLINE static Float or_sign_of_product(Float a, Float b, Float c) {
-    return _mm256_or_ps(a, _mm256_and_ps(set(-0.0f), _mm256_xor_ps(b, c)));
-  }
-
   VECTOR_INLINE static Double set_double(double a) { return _mm256_set1_pd(a); }
   VECTOR_INLINE static Double add(Double a, Double b) { return _mm256_add_pd(a, b); }
   VECTOR_INLINE static Double sub(Double a, Double b) { return _mm256_sub_pd(a, b); }
@@ -162,9 +157,6 @@ struct Avx2 {
   }
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return _mm256_blendv_pd(otherwise, a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
-  }
-  VECTOR_INLINE static Double or_sign_of_product(Double a, Double b, Double c) {
-    return _mm256_or_pd(a, _mm256_and_pd(set_double(-0.0), _mm256_xor_pd(b, c)));
   }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     const Double magnitude = _mm256_andnot_pd(set_double(-0.0), a);

@@ -119,11 +119,6 @@ struct Avx512 {
     const __mmask16 near = _mm512_cmp_ps_mask(_mm512_abs_ps(a), set(limit), _CMP_LT_OQ);
     return _mm512_mask_mov_ps(otherwise, near, then);
   }
-  // a, made negative where b · c is.
-  VECTOR_INLINE static Float or_sign_of_product(Float a, Float b, Float c) {
-    return _mm512_or_ps(a, _mm512_and_ps(set(-0.0f), _mm512_xor_ps(b, c)));
-  }
-
   VECTOR_INLINE static Double set_double(double a) { return _mm512_set1_pd(a); }
   VECTOR_INLINE static Double add(Double a, Double b) { return _mm512_add_pd(a, b); }
   VECTOR_INLINE static Double sub(Double a, Double b) { return _mm512_sub_pd(a, b); }
@@ -161,9 +156,6 @@ struct Avx512 {
   }
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return _mm512_mask_mov_pd(otherwise, _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), a);
-  }
-  VECTOR_INLINE static Double or_sign_of_product(Double a, Double b, Double c) {
-    return _mm512_or_pd(a, _mm512_and_pd(set_double(-0.0), _mm512_xor_pd(b, c)));
   }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     return _mm512_cmp_pd_mask(_mm512_abs_pd(a), set_double(limit), _CMP_LE_OQ) == 0xff;

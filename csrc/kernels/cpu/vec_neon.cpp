@@ -102,12 +102,6 @@ struct Neon {
   VECTOR_INLINE static Float where_near(Float a, float limit, Float then, Float otherwise) {
     return vbslq_f32(vcaltq_f32(a, set(limit)), then, otherwise);
   }
-  // a, made negative where b · c is.
-  VECTOR_INLINE static Float or_sign_of_product(Float a, Float b, Float c) {
-    const Int sign = vandq_u32(veorq_u32(bits(b), bits(c)), bits(set(-0.0f)));
-    return as_float(vorrq_u32(bits(a), sign));
-  }
-
   VECTOR_INLINE static Double set_double(double a) { return vdupq_n_f64(a); }
   VECTOR_INLINE static Double add(Double a, Double b) { return vaddq_f64(a, b); }
   VECTOR_INLINE static Double sub(Double a, Double b) { return vsubq_f64(a, b); }
@@ -143,11 +137,6 @@ struct Neon {
   }
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return vbslq_f64(vceqq_f64(a, a), otherwise, a);
-  }
-  VECTOR_INLINE static Double or_sign_of_product(Double a, Double b, Double c) {
-    const auto as_long = [](Double v) { return vreinterpretq_u64_f64(v); };
-    const uint64x2_t sign = vandq_u64(veorq_u64(as_long(b), as_long(c)), as_long(set_double(-0.0)));
-    return vreinterpretq_f64_u64(vorrq_u64(as_long(a), sign));
   }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     return vminvq_u32(vreinterpretq_u32_u64(vcaleq_f64(a, set_double(limit)))) != 0;

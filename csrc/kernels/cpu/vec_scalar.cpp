@@ -89,11 +89,6 @@ struct Scalar {
     return std::isnan(a) ? a : otherwise;
   }
 
-  template <class T>
-  static T or_sign_of_product(T a, T b, T c) {
-    return std::signbit(b) != std::signbit(c) ? -std::fabs(a) : a;
-  }
-
   static Int bits(float a) { return std::bit_cast<std::uint32_t>(a); }
   static Int bits(double a) { return std::bit_cast<std::uint64_t>(a); }
   static float as_float(Int a) { return std::bit_cast<float>(static_cast<std::uint32_t>(a)); }
