@@ -26,8 +26,9 @@
 //   2^k below the last bit of T       its exact loss is added to l after the cancellation, not before
 //   subnormal results (x < -87.3365)  are multiples of g = 2^(-149 - k): with G = 2^23 · g, the float nearest
 //                                     G + y has σ's own bits as its low ones, rounded once
-//   saturation, infinities, NaN       x is clamped to where σ is 0 or 1 already; NaN is put back. A block
-//                                     of nothing else than zeros and ones is a store
+//   saturation, infinities, NaN       x is clamped to where σ is 0 or 1 already; NaN is put back. Blocks
+//                                     of nothing else are a store (saturated_block), and of such and
+//                                     ordinary numbers as good as ordinary (mixed_block)
 // There shift is greater, so that its term is not left away, and y · e is rounded before it is added:
 //
 //   z and T · z, with q rounded once more                      2^-36.15    2^-34.14
@@ -74,6 +75,28 @@ class SigmoidFloat32 {
 
   VECTOR_INLINE static bool saturated_block(const float* input, float* output) {
     return saturate<V, kVectors>(input, output);
+  }
+
+  // False, and nothing written, unless what is out of range is saturated or NaN: infinities among
+  // ordinary numbers, which then cost little.
+  VECTOR_INLINE static bool mixed_block(const float* input, float* output) {
+    constexpr float kLowest = -19.5f;
+    bool mixed = true;
+    for (int v = 0; v < kVectors; ++v) {
+      mixed &= V::none_between(V::load(input + v * V::kLanes), kFloat32Zero, kLowest);
+    }
+    if (!mixed) return false;
+    Float results[kVectors];
+    Int doubts[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const Float x = V::load(input + v * V::kLanes);
+      const Float clamped = V::clamp(x, kLowest, kFloat32One);
+      const Denominator d = denominate<kNarrow>(clamped, Index::shift(clamped));
+      const Int result = V::bits(divide(d, doubts[v]));
+      results[v] = V::as_float(V::choose(V::less(x, kFloat32Zero), V::zero(), result));
+    }
+    finish(input, output, results, doubts);
+    return true;
   }
 
   VECTOR_INLINE static void wide_block(const float* input, float* output) {

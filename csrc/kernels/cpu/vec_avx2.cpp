@@ -107,6 +107,9 @@ struct Avx2 {
     const Float above = _mm256_cmp_ps(a, set(high), _CMP_GT_OQ);
     return _mm256_movemask_ps(_mm256_or_ps(less(a, low), above)) == 0xff;
   }
+  VECTOR_INLINE static bool none_between(Float a, float low, float high) {
+    return _mm256_movemask_ps(_mm256_andnot_ps(less(a, low), less(a, high))) == 0;
+  }
   VECTOR_INLINE static Int keep(Float mask, Int a) {  // 0 elsewhere
     return _mm256_and_si256(bits(mask), a);
   }

@@ -106,6 +106,9 @@ struct Avx512 {
     const __mmask16 above = _mm512_cmp_ps_mask(a, set(high), _CMP_GT_OQ);
     return (less(a, low) | above) == 0xffff;
   }
+  VECTOR_INLINE static bool none_between(Float a, float low, float high) {
+    return (less(a, high) & ~less(a, low)) == 0;
+  }
   VECTOR_INLINE static Int keep(__mmask16 mask, Int a) {  // 0 elsewhere
     return _mm512_maskz_mov_epi32(mask, a);
   }

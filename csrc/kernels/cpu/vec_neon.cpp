@@ -92,6 +92,9 @@ struct Neon {
   VECTOR_INLINE static bool all_beyond(Float a, float low, float high) {
     return vminvq_u32(vorrq_u32(vcltq_f32(a, set(low)), vcgtq_f32(a, set(high)))) != 0;
   }
+  VECTOR_INLINE static bool none_between(Float a, float low, float high) {
+    return vmaxvq_u32(vbicq_u32(less(a, high), less(a, low))) == 0;
+  }
   VECTOR_INLINE static Int keep(uint32x4_t mask, Int a) { return vandq_u32(mask, a); }  // or 0
   VECTOR_INLINE static Int choose(uint32x4_t mask, Int then, Int otherwise) {
     return vbslq_u32(mask, then, otherwise);

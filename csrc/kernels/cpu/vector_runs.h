@@ -116,6 +116,9 @@ class Runs {
     if constexpr (requires { Kernel::saturated_block(input, output); }) {
       while (i < numel && Kernel::saturated_block(input + i, output + i)) i += Kernel::kBlock;
     }
+    if constexpr (requires { Kernel::mixed_block(input, output); }) {
+      while (i < numel && Kernel::mixed_block(input + i, output + i)) i += Kernel::kBlock;
+    }
     for (; i < numel; i += Kernel::kBlock) Kernel::wide_block(input + i, output + i);
   }
 };
