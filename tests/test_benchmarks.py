@@ -155,3 +155,15 @@ def test_the_second_process_is_asked_for_the_same(tmp_path: Path) -> None:
     again = command.options(words[words.index("benchmarks") + 1 :])
     assert again.rows_to == tmp_path / "rows.json"
     assert replace(again, rows_to=None) == chosen
+
+
+def test_bounds_spread_the_operations_that_they_name() -> None:
+    from benchmarks.bounds import INSTRUCTIONS, ROWS, spread, statement
+
+    for name, row in ROWS.items():
+        instructions = spread(row)
+        assert len(instructions) == sum(row.values())
+        for kind, count in row.items():
+            mnemonic = INSTRUCTIONS[kind].split()[0]
+            assert sum(i.split()[0] == mnemonic for i in instructions) >= count
+        assert name in statement(name, row)
