@@ -83,6 +83,9 @@ DISTRIBUTIONS: dict[str, Callable[[int, Edges], Tensor]] = {
     "all 0 or 1": _saturated,
     "all subnormal": lambda numel, edges: _between(edges.least, edges.subnormal, numel),
     "with infinities": _with_infinities,
+    "far below 0": lambda numel, edges: _between(
+        0.95 * edges.subnormal, edges.subnormal / 4, numel
+    ),
 }
 
 

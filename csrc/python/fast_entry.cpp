@@ -72,9 +72,10 @@ class ReleasedGil {
  private:
   static bool is_quick(const at::Tensor& input) {
     return input.is_cpu() && !input.is_nested() &&
-           !input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() <= 2048;
+           !input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() <= kQuick;
   }
 
+  static constexpr std::int64_t kQuick = 2048;  // elements; no dtype has a second thread below it
   std::optional<pybind11::gil_scoped_release> release_;
 };
 
