@@ -143,6 +143,8 @@ int main() {
   asm volatile("vbroadcastss %0,%%zmm30\\nvmovaps %%zmm30,%%zmm29" ::"m"(memory[0] = 1.0f));
 ROWS
   kernel<float>("**float32 exact**, N(0, 1)", set.exact[2], 16, 1, 0);
+  kernel<float>("**float32 exact**, far below 0: N(-50, 5)", set.exact[2], 16, 5, -50);
+  kernel<float>("**float32 exact**, both: N(-20, 5)", set.exact[2], 16, 5, -20);
   kernel<float>("**float32 exact**, subnormal results", set.exact[2], 16, 1, -95);
   kernel<float>("**float32 fast**, N(0, 1)", set.fast[2], 16, 1, 0);
   kernel<double>("**float64**, N(0, 1)", set.exact[3], 8, 1, 0);

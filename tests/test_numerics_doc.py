@@ -74,6 +74,11 @@ def known_to(kernel: str, constant: str) -> float:
     return math.log2(float.fromhex(found[1]))
 
 
+def sum_of_powers(exponents: list[float]) -> float:
+    """The exponent of the sum of so many powers of 2."""
+    return math.log2(sum(2.0**exponent for exponent in exponents))
+
+
 @pytest.mark.parametrize("kernel, column", [("avx512", 1), ("avx2", 2), ("neon", 2)])
 def test_budgets_of_epsilon_add_up_to_what_the_kernels_have(kernel: str, column: int) -> None:
     def budget(head: str) -> tuple[list[float], float]:
@@ -82,11 +87,14 @@ def test_budgets_of_epsilon_add_up_to_what_the_kernels_have(kernel: str, column:
 
     lines, in_all = budget("| what errs |")
     wide_lines, wide_in_all = budget("| what errs there")
+    power_lines, power_in_all = budget("| what errs in e^x")
+    power_parts = [lines[2], lines[3], wide_lines[0], *power_lines]
+    assert abs(sum_of_powers(power_parts) - power_in_all) < 0.02 and power_in_all < wide_in_all
     for constant, parts, stated in (
         ("kEpsilon", lines, in_all),
-        ("kWideEpsilon", [*lines[:3], *wide_lines], wide_in_all),
+        ("kWideEpsilon", [*lines[:4], *wide_lines], wide_in_all),
     ):
-        together = math.log2(sum(2.0**part for part in parts))
+        together = sum_of_powers(parts)
         assert abs(together - stated) < 0.02, f"{constant}: the lines come to 2^{together:.2f}"
         assert together <= known_to(kernel, constant) < together + 0.1, constant
 
@@ -96,7 +104,7 @@ def test_budgets_of_epsilon_are_the_headers() -> None:
     stated = re.findall(r"//.*(2\^-\d+\.\d+)\s+(2\^-\d+\.\d+)$", header, re.MULTILINE)
     told = [
         (row[1].strip(), row[2].strip())
-        for head in ("| what errs |", "| what errs there")
+        for head in ("| what errs |", "| what errs there", "| what errs in e^x")
         for row in table(head)
     ]
     assert told == stated

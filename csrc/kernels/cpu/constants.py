@@ -92,10 +92,15 @@ def float_scalar(name: str, value: mpf, meaning: str) -> str:
 
 
 def exp2_float(entries: int, degree: int) -> list[str]:
-    """2^(-j/entries) in float32 with what it lacks, and the polynomial for the rest of e^r."""
-    exact = [mpf(2) ** (mpf(-j) / entries) for j in range(entries)]
-    table = [to_float32(value) for value in exact]
-    errors = [to_float32(value / near - 1) for value, near in zip(exact, table, strict=True)]
+    """2^(±j/entries) in float32 with what it lacks, and the polynomial for the rest of e^r."""
+
+    def tabulate(step: mpf) -> tuple[list[mpf], list[mpf]]:
+        exact = [mpf(2) ** (step * j) for j in range(entries)]
+        table = [to_float32(value) for value in exact]
+        return table, [to_float32(e / near - 1) for e, near in zip(exact, table, strict=True)]
+
+    table, errors = tabulate(mpf(-1) / entries)
+    powers, power_errors = tabulate(mpf(1) / entries)
     bound = mpmath.ln(2) / (2 * entries)
     up = 26 + entries.bit_length() - 1  # binades; sigmoid_f32_vector.h says why
     coefficients = [to_float32(c) for c in interpolate(exp_remainder, bound, degree)]
@@ -104,6 +109,8 @@ def exp2_float(entries: int, degree: int) -> list[str]:
         f"alignas(64) inline constexpr Exp2Float<{entries}, {degree + 1}> kExp2Float{entries} = {{",
         f"    {float_list([value * 2**up for value in table])},",
         f"    {float_list(errors)},",
+        f"    {float_list(powers)},",
+        f"    {float_list(power_errors)},",
         f"    {float_list(coefficients)}}};",
         "",
     ]
@@ -131,6 +138,8 @@ def float_constants() -> list[str]:
         "struct Exp2Float {",
         "  float table[kEntries];       // 2^(26 + log2(entries) - j/entries)",
         "  float errors[kEntries];      // 2^(-j/entries) / its float32 - 1",
+        "  float powers[kEntries];      // 2^(j/entries)",
+        "  float power_errors[kEntries];",
         "  float coefficients[kTerms];  // e^r = 1 + r + r² · q(r): q, lowest first",
         "};",
         "",

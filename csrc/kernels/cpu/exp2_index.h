@@ -17,16 +17,21 @@ inline constexpr float kFloat32Tiny =
     -0x1.5d589ep+6f;  // -87.33654; σ(kFloat32Tiny) is the least normal
 inline constexpr float kFloat32One = 17.5f;
 
-template <class V, int kEntries>
+constexpr int exp2_bits(int entries) { return std::countr_zero(static_cast<unsigned>(entries)); }
+
+template <class V, int kEntries, int kBinadesUp = 26 + exp2_bits(kEntries)>
 struct Exp2Index {
-  static constexpr int kBits = std::countr_zero(static_cast<unsigned>(kEntries));
-  static constexpr int kUp = 26 + kBits;
+  static constexpr int kBits = exp2_bits(kEntries);
+  static constexpr int kUp = kBinadesUp;
   static constexpr float kShift =
       1.5f * static_cast<float>(1 << (23 - kBits)) + static_cast<float>(127 + kUp);
 
+  // The bits of kShift + t, which grow with t.
+  static constexpr int of(float t) { return std::bit_cast<int>(kShift + t); }
+
   // Only for t in [1 - kUp, 65 - kUp) do the index's bits from kOutside up agree with kInside.
   static constexpr int kOutside = ~((1 << (kBits + 6)) - 1);
-  static constexpr int kInside = std::bit_cast<int>(kShift - static_cast<float>(kUp - 1));
+  static constexpr int kInside = of(static_cast<float>(1 - kUp));
 
   VECTOR_INLINE static typename V::Float shift(typename V::Float x) {
     return V::fmadd(x, V::set(kLog2EFloat), V::set(kShift));

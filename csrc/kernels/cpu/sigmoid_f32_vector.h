@@ -22,18 +22,24 @@
 // a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
 // adapter's, since the estimate is; the bits of a result do not depend on it, nor on the estimate.
 //
-// block() takes x from about -20 to 23; wide_block() every x, with three things more:
-//   2^k below the last bit of T       its exact loss is added to l after the cancellation, not before
-//   subnormal results (x < -87.3365)  are multiples of g = 2^(-149 - k): with G = 2^23 · g, the float nearest
-//                                     G + y has σ's own bits as its low ones, rounded once
-//   saturation, infinities, NaN       x is clamped to where σ is 0 or 1 already; NaN is put back. Blocks
-//                                     of nothing else are a store (saturated_block), and of such and
-//                                     ordinary numbers as good as ordinary (mixed_block)
-// There shift is greater, so that its term is not left away, and y · e is rounded before it is added:
+// block() takes x from about -20 to 23; the others take more, with the second ε:
+//   low_block()     x from -87 to -17: σ = e^x (1 - e^x), no quotient
+//   normal_block()  every x but those of subnormal results, infinities and NaN among them. 2^k may be
+//                   below the last bit of T: its exact loss is added to l after the cancellation
+//   wide_block()    every x. Subnormal results (x < -87.3365) are multiples of g = 2^(-149 - k): with
+//                   G = 2^23 · g, the float nearest G + y has σ's own bits as its low ones, rounded once
+// x is clamped to where σ is 0 or 1 already; blocks of nothing else are a store (saturated_block).
+// There shift is greater, and wide_block() rounds y · e before it is added:
 //
-//   z and T · z, with q rounded once more                      2^-36.15    2^-34.14
+//   z's term shift · r² / 2, which is left away                2^-35.55    2^-33.55
 //   y · e rounded, twice                                       2^-36.02    2^-35.03
-//   in all, with the first three lines above                   2^-34.45    2^-32.99
+//   in all, with the first four lines above                    2^-33.98    2^-32.35
+//
+// and low_block(), with the third, fourth and sixth line:
+//
+//   the low part rounded with ε                                2^-38.0     2^-36.0
+//   (e^x)² and e^x · r² / 2, which are left away               2^-38.5     2^-36.5
+//   in all                                                     2^-34.69    2^-32.70
 #pragma once
 
 #include <cstdint>
@@ -50,12 +56,14 @@ class SigmoidFloat32 {
   using Float = typename V::Float;
   using Int = typename V::Int;
   using Index = Exp2Index<V, V::kEntries>;
+  using LowIndex = Exp2Index<V, V::kEntries, 0>;
 
  public:
+  // The blocks return false, and have written nothing, where an input is out of their range. `output`
+  // may be `input`.
   static constexpr int kVectors = 4;  // in flight, to hide each other's latency
   static constexpr int kBlock = kVectors * V::kLanes;
 
-  // False, and nothing written, where an input is out of range. `output` may be `input`.
   VECTOR_INLINE static bool block(const float* input, float* output) {
     Denominator denominators[kVectors];
     Int outside = V::zero();
@@ -68,7 +76,7 @@ class SigmoidFloat32 {
     if (__builtin_expect(V::any_bit(outside, Index::kOutside), 0)) return false;
     Float results[kVectors];
     Int doubts[kVectors];
-    for (int v = 0; v < kVectors; ++v) results[v] = divide(denominators[v], doubts[v]);
+    for (int v = 0; v < kVectors; ++v) results[v] = divide(denominators[v], V::kEpsilon, doubts[v]);
     finish(input, output, results, doubts);
     return true;
   }
@@ -77,23 +85,36 @@ class SigmoidFloat32 {
     return saturate<V, kVectors>(input, output);
   }
 
-  // False, and nothing written, unless what is out of range is saturated or NaN: infinities among
-  // ordinary numbers, which then cost little.
-  VECTOR_INLINE static bool mixed_block(const float* input, float* output) {
-    constexpr float kLowest = -19.5f;
-    bool mixed = true;
+  VECTOR_INLINE static bool low_block(const float* input, float* output) {
+    Float results[kVectors];
+    Int doubts[kVectors];
+    Int most = V::zero();
     for (int v = 0; v < kVectors; ++v) {
-      mixed &= V::none_between(V::load(input + v * V::kLanes), kFloat32Zero, kLowest);
+      const Float x = V::load(input + v * V::kLanes);
+      const Float shifted = LowIndex::shift(x);
+      most = V::max_unsigned(most, V::sub(V::bits(shifted), V::set_int(kLeastLow)));
+      results[v] = power(x, shifted, doubts[v]);
     }
-    if (!mixed) return false;
+    if (__builtin_expect(V::any_above(most, kGreatestLow - kLeastLow), 0)) return false;
+    finish(input, output, results, doubts);
+    return true;
+  }
+
+  VECTOR_INLINE static bool normal_block(const float* input, float* output) {
+    Denominator denominators[kVectors];
+    Int least = V::set_int(-1);
+    for (int v = 0; v < kVectors; ++v) {
+      // Clamped to where 2^(k + kUp) is 0, and so is the result.
+      const Float x = V::clamp(V::load(input + v * V::kLanes), kUnderflow, kFloat32One);
+      const Float shifted = Index::shift(x);
+      least = V::min_unsigned(least, V::sub(V::bits(shifted), V::set_int(kLeastSubnormal)));
+      denominators[v] = denominate<kWide>(x, shifted);
+    }
+    if (__builtin_expect(V::any_below(least, kLeastNormal - kLeastSubnormal), 0)) return false;
     Float results[kVectors];
     Int doubts[kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      const Float x = V::load(input + v * V::kLanes);
-      const Float clamped = V::clamp(x, kLowest, kFloat32One);
-      const Denominator d = denominate<kNarrow>(clamped, Index::shift(clamped));
-      const Int result = V::bits(divide(d, doubts[v]));
-      results[v] = V::as_float(V::choose(V::less(x, kFloat32Zero), V::zero(), result));
+      results[v] = divide(denominators[v], V::kWideEpsilon, doubts[v]);
     }
     finish(input, output, results, doubts);
     return true;
@@ -112,6 +133,14 @@ class SigmoidFloat32 {
   }
 
  private:
+  // Of t; -126 itself can come with a subnormal result.
+  static constexpr int kLeastLow = LowIndex::of(-125.5f);
+  static constexpr int kGreatestLow = LowIndex::of(-24.5f);
+  static constexpr int kLeastSubnormal = Index::of(-150.5f);
+  static constexpr int kLeastNormal = Index::of(-125.5f);
+  // Of x; half a binade from the next, as the limits above: the rounding mode may be another.
+  static constexpr float kUnderflow = (0.5f - static_cast<float>(127 + Index::kUp)) * kLn2HighFloat;
+
   enum Range { kNarrow, kWide };
 
   struct Denominator {
@@ -127,12 +156,7 @@ class SigmoidFloat32 {
     const Float table = V::lookup(V::kExp2.table, index);
     const Float shift = V::fmadd(t, V::set(kLn2LowFloat), V::lookup(V::kExp2.errors, index));
     const Float scale = Index::scale(index);
-
-    constexpr int kTerms = sizeof(V::kExp2.coefficients) / sizeof(float);
-    Float q = V::set(V::kExp2.coefficients[kTerms - 1]);
-    for (int i = kTerms - 2; i >= 0; --i) q = V::fmadd(q, r, V::set(V::kExp2.coefficients[i]));
-    if constexpr (kRange == kWide) q = V::fmadd(q, shift, q);
-    const Float z = V::fmadd(r, V::fmadd(r, q, shift), shift);  // e^(r + shift) - 1 - r
+    const Float z = expm1_less_r(r, shift);
 
     const Float sum = V::add(scale, table);
     const Float high = V::fmadd(table, r, sum);
@@ -149,6 +173,14 @@ class SigmoidFloat32 {
     return {scale, high, V::fmadd(table, z, low)};
   }
 
+  // z = e^(r + shift) - 1 - r
+  VECTOR_INLINE static Float expm1_less_r(Float r, Float shift) {
+    constexpr int kTerms = sizeof(V::kExp2.coefficients) / sizeof(float);
+    Float q = V::set(V::kExp2.coefficients[kTerms - 1]);
+    for (int i = kTerms - 2; i >= 0; --i) q = V::fmadd(q, r, V::set(V::kExp2.coefficients[i]));
+    return V::fmadd(r, V::fmadd(r, q, shift), shift);
+  }
+
   // e + e² of y · (1 + e + e² ...) = 1 / (d.high + d.low)
   VECTOR_INLINE static Float correction(Float y, const Denominator& d) {
     const Float e = V::fnmadd(y, d.low, V::fnmadd(y, d.high, V::set(1.0f)));
@@ -156,11 +188,11 @@ class SigmoidFloat32 {
   }
 
   // The quotient; in `doubt`, not 0 where its rounding is not certain.
-  VECTOR_INLINE static Float divide(const Denominator& d, Int& doubt) {
+  VECTOR_INLINE static Float divide(const Denominator& d, float epsilon, Int& doubt) {
     const Float y = V::reciprocal_estimate(d.high);
     const Float e = correction(y, d);
-    const Float above = V::fmadd(y, V::add(e, V::set(V::kEpsilon)), y);
-    const Float below = V::fmadd(y, V::sub(e, V::set(V::kEpsilon)), y);
+    const Float above = V::fmadd(y, V::add(e, V::set(epsilon)), y);
+    const Float below = V::fmadd(y, V::sub(e, V::set(epsilon)), y);
     doubt = V::exclusive_or(above, below);
     return V::mul(above, d.scale);
   }
@@ -182,6 +214,25 @@ class SigmoidFloat32 {
     doubt = V::exclusive_or(above, below);
     const Int shift = V::choose(tiny, grid, V::sub(V::set_int(127 << 23), scale));
     return V::as_float(V::sub(V::bits(above), shift));
+  }
+
+  // e^x (1 - e^x), by e^(x - e^x): r = x - t · ln 2, T = 2^(j/n).
+  VECTOR_INLINE static Float power(Float x, Float shifted, Int& doubt) {
+    const Float t = V::sub(shifted, V::set(LowIndex::kShift));
+    const Float r = V::fnmadd(t, V::set(kLn2HighFloat), x);
+    const Int index = V::bits(shifted);
+    const Float table = V::lookup(V::kExp2.powers, index);
+    const Float scale = LowIndex::scale(index);
+    const Float high = V::fmadd(table, r, table);
+    const Float error = V::lookup(V::kExp2.power_errors, index);
+    const Float shift = V::fnmadd(high, scale, V::fnmadd(t, V::set(kLn2LowFloat), error));
+    const Float rest = V::fmadd(table, r, V::sub(table, high));
+    const Float low = V::fmadd(table, expm1_less_r(r, shift), rest);
+    const Float epsilon = V::set(2.0f * V::kWideEpsilon);  // high is in [1, 2)
+    const Float above = V::add(high, V::add(low, epsilon));
+    const Float below = V::add(high, V::sub(low, epsilon));
+    doubt = V::exclusive_or(above, below);
+    return V::mul(above, scale);
   }
 
   VECTOR_INLINE static void finish(const float* input, float* output,

@@ -37,8 +37,8 @@ struct Avx2 {
   static constexpr int kDoubles = 4;
   static constexpr int kEntries = 16;  // a lookup takes two permutations and a blend
   static constexpr const auto& kExp2 = kExp2Float16;
-  static constexpr float kEpsilon = 0x1.dp-34f;      // 2^-33.14
-  static constexpr float kWideEpsilon = 0x1.1p-33f;  // 2^-32.91
+  static constexpr float kEpsilon = 0x1.dp-34f;       // 2^-33.14
+  static constexpr float kWideEpsilon = 0x1.94p-33f;  // 2^-32.34
 
   VECTOR_INLINE static Float load(const float* from) { return _mm256_loadu_ps(from); }
   VECTOR_INLINE static void store(float* to, Float a) { _mm256_storeu_ps(to, a); }
@@ -107,8 +107,15 @@ struct Avx2 {
     const Float above = _mm256_cmp_ps(a, set(high), _CMP_GT_OQ);
     return _mm256_movemask_ps(_mm256_or_ps(less(a, low), above)) == 0xff;
   }
-  VECTOR_INLINE static bool none_between(Float a, float low, float high) {
-    return _mm256_movemask_ps(_mm256_andnot_ps(less(a, low), less(a, high))) == 0;
+  VECTOR_INLINE static Int min_unsigned(Int a, Int b) { return _mm256_min_epu32(a, b); }
+  VECTOR_INLINE static Int max_unsigned(Int a, Int b) { return _mm256_max_epu32(a, b); }
+  VECTOR_INLINE static bool any_below(Int a, int limit) {
+    const Int same = _mm256_cmpeq_epi32(a, min_unsigned(a, _mm256_set1_epi32(limit - 1)));
+    return _mm256_movemask_epi8(same) != 0;
+  }
+  VECTOR_INLINE static bool any_above(Int a, int limit) {
+    const Int same = _mm256_cmpeq_epi32(a, max_unsigned(a, _mm256_set1_epi32(limit + 1)));
+    return _mm256_movemask_epi8(same) != 0;
   }
   VECTOR_INLINE static Int keep(Float mask, Int a) {  // 0 elsewhere
     return _mm256_and_si256(bits(mask), a);

@@ -38,8 +38,8 @@ struct Avx512 {
   static constexpr int kDoubles = 8;
   static constexpr int kEntries = 32;
   static constexpr const auto& kExp2 = kExp2Float32;
-  static constexpr float kEpsilon = 0x1.2p-35f;      // 2^-34.83
-  static constexpr float kWideEpsilon = 0x1.8p-35f;  // 2^-34.42
+  static constexpr float kEpsilon = 0x1.2p-35f;       // 2^-34.83
+  static constexpr float kWideEpsilon = 0x1.04p-34f;  // 2^-33.98
 
   VECTOR_INLINE static Float load(const float* from) { return _mm512_loadu_ps(from); }
   VECTOR_INLINE static void store(float* to, Float a) { _mm512_storeu_ps(to, a); }
@@ -106,8 +106,13 @@ struct Avx512 {
     const __mmask16 above = _mm512_cmp_ps_mask(a, set(high), _CMP_GT_OQ);
     return (less(a, low) | above) == 0xffff;
   }
-  VECTOR_INLINE static bool none_between(Float a, float low, float high) {
-    return (less(a, high) & ~less(a, low)) == 0;
+  VECTOR_INLINE static Int min_unsigned(Int a, Int b) { return _mm512_min_epu32(a, b); }
+  VECTOR_INLINE static Int max_unsigned(Int a, Int b) { return _mm512_max_epu32(a, b); }
+  VECTOR_INLINE static bool any_below(Int a, int limit) {
+    return _mm512_cmplt_epu32_mask(a, _mm512_set1_epi32(limit)) != 0;
+  }
+  VECTOR_INLINE static bool any_above(Int a, int limit) {
+    return _mm512_cmpgt_epu32_mask(a, _mm512_set1_epi32(limit)) != 0;
   }
   VECTOR_INLINE static Int keep(__mmask16 mask, Int a) {  // 0 elsewhere
     return _mm512_maskz_mov_epi32(mask, a);

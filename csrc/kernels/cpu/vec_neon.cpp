@@ -26,8 +26,8 @@ struct Neon {
   static constexpr int kEntries = 16;  // four registers: all that a lookup takes
   static constexpr const auto& kExp2 = kExp2Float16;
 
-  static constexpr float kEpsilon = 0x1.dp-34f;      // 2^-33.14
-  static constexpr float kWideEpsilon = 0x1.1p-33f;  // 2^-32.91
+  static constexpr float kEpsilon = 0x1.dp-34f;       // 2^-33.14
+  static constexpr float kWideEpsilon = 0x1.94p-33f;  // 2^-32.34
 
   VECTOR_INLINE static Float load(const float* from) { return vld1q_f32(from); }
   VECTOR_INLINE static void store(float* to, Float a) { vst1q_f32(to, a); }
@@ -92,8 +92,13 @@ struct Neon {
   VECTOR_INLINE static bool all_beyond(Float a, float low, float high) {
     return vminvq_u32(vorrq_u32(vcltq_f32(a, set(low)), vcgtq_f32(a, set(high)))) != 0;
   }
-  VECTOR_INLINE static bool none_between(Float a, float low, float high) {
-    return vmaxvq_u32(vbicq_u32(less(a, high), less(a, low))) == 0;
+  VECTOR_INLINE static Int min_unsigned(Int a, Int b) { return vminq_u32(a, b); }
+  VECTOR_INLINE static Int max_unsigned(Int a, Int b) { return vmaxq_u32(a, b); }
+  VECTOR_INLINE static bool any_below(Int a, int limit) {
+    return vminvq_u32(a) < static_cast<std::uint32_t>(limit);
+  }
+  VECTOR_INLINE static bool any_above(Int a, int limit) {
+    return vmaxvq_u32(a) > static_cast<std::uint32_t>(limit);
   }
   VECTOR_INLINE static Int keep(uint32x4_t mask, Int a) { return vandq_u32(mask, a); }  // or 0
   VECTOR_INLINE static Int choose(uint32x4_t mask, Int then, Int otherwise) {

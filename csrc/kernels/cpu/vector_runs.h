@@ -91,19 +91,24 @@ class Runs {
   }
 
  private:
-  static constexpr std::int64_t kWide = 8 * Kernel::kBlock;
+  static constexpr std::int64_t kShortest = 8 * Kernel::kBlock;
+  static constexpr std::int64_t kLongest = 64 * Kernel::kBlock;
 
   VECTOR_INLINE static void blocks(const T* input, T* output, std::int64_t numel) {
     std::int64_t i = 0;
+    [[maybe_unused]] std::int64_t run = kShortest;
     while (i < numel) {
       if constexpr (requires { Kernel::wide_block(input, output); }) {
         if (__builtin_expect(!Kernel::block(input + i, output + i), 0)) {
-          // What is out of the usual range seldom comes alone: the next blocks are taken as well.
-          const std::int64_t count = least(kWide, numel - i);
+          // What is out of the usual range seldom comes alone: the next blocks are taken as well,
+          // and the more of them the longer it goes on.
+          const std::int64_t count = least(run, numel - i);
           wide_blocks(input + i, output + i, count);
           i += count;
+          run = least(2 * run, kLongest);
           continue;
         }
+        run = kShortest;
       } else {
         Kernel::block(input + i, output + i);
       }
@@ -116,8 +121,11 @@ class Runs {
     if constexpr (requires { Kernel::saturated_block(input, output); }) {
       while (i < numel && Kernel::saturated_block(input + i, output + i)) i += Kernel::kBlock;
     }
-    if constexpr (requires { Kernel::mixed_block(input, output); }) {
-      while (i < numel && Kernel::mixed_block(input + i, output + i)) i += Kernel::kBlock;
+    if constexpr (requires { Kernel::low_block(input, output); }) {
+      while (i < numel && Kernel::low_block(input + i, output + i)) i += Kernel::kBlock;
+    }
+    if constexpr (requires { Kernel::normal_block(input, output); }) {
+      while (i < numel && Kernel::normal_block(input + i, output + i)) i += Kernel::kBlock;
     }
     for (; i < numel; i += Kernel::kBlock) Kernel::wide_block(input + i, output + i);
   }
