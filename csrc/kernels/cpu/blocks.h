@@ -63,6 +63,20 @@ struct Float64Block {
     return true;
   }
 
+  VECTOR_INLINE static bool normal_block(const double* input, double* output) {
+    typename V::Double x[kVectors];
+    bool normal = true;
+    for (int v = 0; v < kVectors; ++v) {
+      x[v] = V::load(input + v * V::kDoubles);
+      normal = normal && V::none_between(x[v], kFloat64Zero, kFloat64Tiny);
+    }
+    if (!normal) return false;
+    for (int v = 0; v < kVectors; ++v) {
+      V::store(output + v * V::kDoubles, SigmoidFloat64<V>::normal(x[v]));
+    }
+    return true;
+  }
+
   VECTOR_INLINE static void wide_block(const double* input, double* output) {
     typename V::Double y[kVectors];
     for (int v = 0; v < kVectors; ++v) {

@@ -25,7 +25,9 @@
 namespace torch_sigmoid_ext::kernels::cpu {
 
 inline constexpr double kFloat64Tiny =
-    -0x1.6232bdd7abcd3p+9;  // -708.3964: results below are subnormal
+    -0x1.6232bdd7abcd3p+9;                      // -708.3964: results below are subnormal
+inline constexpr double kFloat64Zero = -746.0;  // and 0 below
+inline constexpr double kFloat64One = 40.0;
 
 template <class V>
 class SigmoidFloat64 {
@@ -41,10 +43,18 @@ class SigmoidFloat64 {
     return V::mul(V::fmadd(q.value, q.residual, q.value), power);
   }
 
+  // For every x but from kFloat64Zero to kFloat64Tiny.
+  VECTOR_INLINE static Double normal(Double x) {
+    const Double zero = V::set_double(0.0);
+    const auto is_zero = V::less(x, kFloat64Zero);
+    const Double most = V::min(V::set_double(kFloat64One), x);  // in this order NaN stays
+    return V::choose(is_zero, zero, narrow(V::choose(is_zero, zero, most)));
+  }
+
   // For every x. A subnormal result is rounded to a multiple of g = 2^(-1074 - k) as the low bits of
   // 2^52 · g + q; those bits are the result's own.
   VECTOR_INLINE static Double wide(Double x) {
-    const Index index = look_up(V::clamp(x, -746.0, 40.0));
+    const Index index = look_up(V::clamp(x, kFloat64Zero, kFloat64One));
     const auto tiny = V::less(x, kFloat64Tiny);
     const Int power = exponent_field(index);
     const Quotient q = divide(index, V::choose(tiny, V::set_double(0.0), V::as_double(power)));

@@ -168,6 +168,9 @@ struct Avx2 {
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return _mm256_blendv_pd(otherwise, a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
   }
+  VECTOR_INLINE static bool none_between(Double a, double low, double high) {
+    return _mm256_movemask_pd(_mm256_andnot_pd(less(a, low), less(a, high))) == 0;
+  }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     const Double magnitude = _mm256_andnot_pd(set_double(-0.0), a);
     return _mm256_movemask_pd(_mm256_cmp_pd(magnitude, set_double(limit), _CMP_LE_OQ)) == 0xf;

@@ -165,6 +165,9 @@ struct Avx512 {
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return _mm512_mask_mov_pd(otherwise, _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), a);
   }
+  VECTOR_INLINE static bool none_between(Double a, double low, double high) {
+    return (less(a, high) & ~less(a, low)) == 0;
+  }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     return _mm512_cmp_pd_mask(_mm512_abs_pd(a), set_double(limit), _CMP_LE_OQ) == 0xff;
   }

@@ -146,6 +146,9 @@ struct Neon {
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return vbslq_f64(vceqq_f64(a, a), otherwise, a);
   }
+  VECTOR_INLINE static bool none_between(Double a, double low, double high) {
+    return vmaxvq_u32(vreinterpretq_u32_u64(vbicq_u64(less(a, high), less(a, low)))) == 0;
+  }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     return vminvq_u32(vreinterpretq_u32_u64(vcaleq_f64(a, set_double(limit)))) != 0;
   }
