@@ -30,12 +30,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy torch_sigmoid_ext export benchmarks
-	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests -name '*.cpp' -o -name '*.h')
+	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests examples -name '*.cpp' -o -name '*.h')
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find csrc tests -name '*.cpp' -o -name '*.h')
+	$(BIN)/clang-format -i $(shell find csrc tests examples -name '*.cpp' -o -name '*.h')
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from .errors import NotInstalled
 from .findings import Report, RuntimeFindings
 from .formats import FORMATS, LOWERINGS, OURS, SIGMOIDS, TORCHS, Format, Program
 from .gates import DEFAULT_GATE, GATES
+from .missing_library import LIBRARY
 from .model import InputSpec
 from .report import write_report
 from .runtimes import RUNTIMES, Array
@@ -75,8 +77,10 @@ def export_bundle(
             with step(f"exporting to {format.name}"):
                 files = {role: role + format.suffix for role in ("model", "operator")}
                 facts = format.export(program, staging / files["model"])
-                format.export(operator, staging / files["operator"])
+                bare = format.export(operator, staging / files["operator"])
                 entries[format.name] = {**files, **facts}
+            if "library" in facts or "library" in bare:
+                shutil.copy(torch_sigmoid_ext.library_path(), staging / LIBRARY)
         with step("computing the float64 truth"):
             batches, doubts = make_samples(model, inputs, samples)
             save_samples(staging / SAMPLES, batches)

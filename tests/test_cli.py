@@ -77,6 +77,7 @@ def test_exact_export_leaves_the_whole_bundle_and_says_what_it_did(exact) -> Non
     assert {path.name for path in out.iterdir()} == {
         *("manifest.json", "samples.npz", "report.html", "report.md", "report.json"),
         *("model.onnx", "operator.onnx", "model.torchscript.pt", "operator.torchscript.pt"),
+        "libtorch_sigmoid_ext.so",
     }
     assert "verifying in onnxruntime" in done.stderr
     report = json.loads((out / "report.json").read_text())

@@ -15,7 +15,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 USE = (
     "import torch, torch_sigmoid_ext as t; print(t.__file__);"
-    "assert t.sigmoid(torch.tensor(-100.)) > 0; import torch_sigmoid_ext.export.formats.onnx"
+    "assert t.sigmoid(torch.tensor(-100.)) > 0; import torch_sigmoid_ext.export.formats.onnx;"
+    "import os; assert len(os.listdir(t.cmake_prefix_path() + '/torch_sigmoid_ext')) == 2"
 )
 
 
@@ -46,6 +47,7 @@ def test_sdist_holds_what_a_build_and_the_tests_need(sdist: Path) -> None:
     for needed in (
         "build_backend/backend.py",
         "csrc/kernels/contract.h",
+        "examples/cpp/CMakeLists.txt",
         "csrc/kernels/cpu/constants.h",
         "export/cli.py",
         "export/templates/report.html.j2",

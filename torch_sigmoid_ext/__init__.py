@@ -7,7 +7,7 @@ tensor([0.7311, 0.8808, 0.9526, 0.9820])
 ``torch_sigmoid_ext.export`` takes a model to TorchScript and ONNX files and verifies them.
 """
 
-from ._library import library_path
+from ._library import cmake_prefix_path, library_path
 from ._register import register
 from ._version import __version__
 from .convert import convert
@@ -20,6 +20,7 @@ __all__ = [
     "Sigmoid",
     "SimpleNN",
     "__version__",
+    "cmake_prefix_path",
     "convert",
     "library_path",
     "sigmoid",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..errors import UsageError
+from ..missing_library import LIBRARY, REQUIRES, calls_operators, with_remedy
 from ..model import named_dims
 from . import Program
 
@@ -35,10 +37,11 @@ class TorchScript:
             except Exception as error:
                 raise UsageError(f"torch.jit.trace cannot follow the model: {error}") from error
             self._check_dynamic_dims(program, traced)
-            torch.jit.save(traced, path)
-        return {
-            "requires": f"libtorch {torch.__version__} with torch_sigmoid_ext's operator library"
-        }
+            calls = _save(traced, path)
+        libtorch = f"libtorch {torch.__version__}"
+        if calls:
+            return {"requires": f"{libtorch} with {REQUIRES}", "library": LIBRARY}
+        return {"requires": libtorch}
 
     def _check_dynamic_dims(self, program: Program, traced: Any) -> None:
         """The trace must give eager's shapes at sizes that it was not made with."""
@@ -55,6 +58,35 @@ class TorchScript:
                 "as tensors' own (x.shape, not int(...) or a Python branch) or declare the "
                 "dimension as a number"
             )
+
+
+def _save(traced: Any, path: Path) -> bool:
+    """torch.jit.save without this machine's paths; returns whether operators of ours are called.
+
+    The records with the ending .debug_pkl hold the Python stack of every node, for a traceback that
+    nobody but the exporter could follow. Without them the same model gives the same bytes.
+    """
+    saved = BytesIO()
+    torch.jit.save(traced, saved)
+    saved.seek(0)
+    reader = torch._C.PyTorchFileReader(saved)
+    writer = torch._C.PyTorchFileWriter(str(path))
+    writer.set_min_version(int(reader.get_record("version")))
+    calls = False
+    for name in reader.get_all_records():
+        if name.endswith(".debug_pkl") or name in _WRITERS_OWN:
+            continue
+        record = reader.get_record(name)
+        if name.endswith(".py"):
+            code = record.decode()
+            calls |= calls_operators(code)
+            record = with_remedy(code).encode()
+        writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    return calls
+
+
+_WRITERS_OWN = ("version", ".data/serialization_id")  # records that PyTorchFileWriter adds itself
 
 
 def _tensors(outputs: Any) -> list[Tensor]:

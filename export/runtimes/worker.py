@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..missing_library import explain
 from . import Array, Run, Runtime
 
 # What serves requests answers in far less, and a runtime that hangs must not hold the report.
@@ -107,7 +108,8 @@ def _serve(folder: Path) -> None:
             _save(folder / f"outputs{number}.npz", run(inputs))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
-        (folder / ERROR).write_text(f"{type(error).__name__}: {lines[-1].strip()}")
+        said = explain(error) or lines[-1].strip()
+        (folder / ERROR).write_text(f"{type(error).__name__}: {said}")
         raise
 
 

@@ -1,0 +1,13 @@
+# The package's version, which stands in _version.py alone.
+file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../../../_version.py" PACKAGE_VERSION
+     REGEX "^__version__ = ")
+string(REGEX MATCH "[0-9][0-9.]*" PACKAGE_VERSION "${PACKAGE_VERSION}")
+
+if(PACKAGE_VERSION VERSION_LESS PACKAGE_FIND_VERSION)
+  set(PACKAGE_VERSION_COMPATIBLE FALSE)
+else()
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+  if(PACKAGE_VERSION VERSION_EQUAL PACKAGE_FIND_VERSION)
+    set(PACKAGE_VERSION_EXACT TRUE)
+  endif()
+endif()
