@@ -142,10 +142,10 @@ def test_error_is_of_torch_s_type_and_says_how_to_mend_it(
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
-def test_quantized_is_refused_clearly() -> None:
+def test_quantized_in_place_is_refused_clearly() -> None:
     quantized = torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.quint8)
     with pytest.raises(NotImplementedError, match=r"input.dequantize\(\)"):
-        sigmoid(quantized)
+        sigmoid_(quantized)
 
 
 def test_gradient_of_an_integer_result_is_refused_clearly() -> None:

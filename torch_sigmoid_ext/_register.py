@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import functional
+from ._layouts import register_masked_tensors
 
 
 def _register_vmap() -> None:
@@ -87,6 +88,7 @@ def register() -> None:
     """Registers everything; the package's __init__ calls it once."""
     _register_vmap()
     _register_torchscript()
+    register_masked_tensors()
     if "torch._dynamo" in sys.modules:
         _substitute_in_graphs()
     else:

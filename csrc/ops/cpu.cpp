@@ -2,7 +2,10 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/MemoryOverlap.h>
 #include <ATen/Parallel.h>
+#include <pthread.h>
 #include <torch/library.h>
+
+#include <limits>
 
 #include "../kernels/cpu/plane.h"
 #include "../kernels/cpu/select.h"
@@ -16,8 +19,18 @@ namespace {
 constexpr std::int64_t kGrain = 16384;
 constexpr std::int64_t kComplexGrain = 2048;  // its σ costs as much as many real ones
 
+// Whether this thread has come through a fork. GNU's OpenMP keeps the threads of its last parallel
+// region for the next, a fork does not copy them, and a region that waits for them never ends: such a
+// thread works alone.
+thread_local bool has_forked = false;
+const int kForkIsNoticed = pthread_atfork(nullptr, nullptr, [] { has_forked = true; });
+
+std::int64_t unless_forked(std::int64_t grain) {
+  return has_forked ? std::numeric_limits<std::int64_t>::max() : grain;
+}
+
 std::int64_t grain(at::ScalarType dtype) {
-  return at::isComplexType(dtype) ? kComplexGrain : kGrain;
+  return unless_forked(at::isComplexType(dtype) ? kComplexGrain : kGrain);
 }
 
 kernels::Sigmoid sigmoid_kernel(at::ScalarType dtype, bool fast) {
@@ -139,7 +152,7 @@ at::Tensor sigmoid_backward_cpu(const at::Tensor& grad_output, const at::Tensor&
     const auto* g = static_cast<const char*>(grad_output.const_data_ptr());
     const auto* y = static_cast<const char*>(output.const_data_ptr());
     auto* to = static_cast<char*>(grad_input.mutable_data_ptr());
-    in_parallel(grad_input, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    in_parallel(grad_input, unless_forked(kGrain), [&](std::int64_t begin, std::int64_t end) {
       kernel(g + begin * size, size, y + begin * size, size, to + begin * size, size, end - begin);
     });
     return grad_input;
@@ -152,7 +165,7 @@ at::Tensor sigmoid_backward_cpu(const at::Tensor& grad_output, const at::Tensor&
       [kernel](char** data, const std::int64_t* strides, std::int64_t numel) {
         kernel(data[1], strides[1], data[2], strides[2], data[0], strides[0], numel);
       },
-      kGrain);
+      unless_forked(kGrain));
   return iterator.output();
 }
 

@@ -12,6 +12,10 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     TORCH_CHECK_NOT_IMPLEMENTED(!tensor.is_quantized(), op.schema().name(),
                                 ": expected a floating-point tensor, got a quantized one; pass "
                                 "input.dequantize()");
+    TORCH_CHECK_NOT_IMPLEMENTED(!tensor.is_nested(), op.schema().name(),
+                                ": expected a NestedTensor of layout torch.jagged, got one of "
+                                "layout torch.strided; pass torch.nested.as_nested_tensor("
+                                "input.unbind(), layout=torch.jagged)");
     TORCH_CHECK_NOT_IMPLEMENTED(tensor.layout() == at::kStrided, op.schema().name(),
                                 ": expected a dense tensor (layout torch.strided), got layout ",
                                 tensor.layout(), "; pass input.to_dense()");
@@ -22,18 +26,25 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   TORCH_CHECK_NOT_IMPLEMENTED(false, op.schema().name(), ": no kernel for these arguments");
 }
 
-void refuse_all(torch::Library& m) {
-  for (const char* name : {"sigmoid", "sigmoid_", "sigmoid.out", "sigmoid_backward"}) {
+constexpr auto kAll = {"sigmoid", "sigmoid_", "sigmoid.out", "sigmoid_backward"};
+
+void refuse_each(torch::Library& m, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
     m.impl(name, torch::CppFunction::makeFromBoxedFunction<&refuse>());
   }
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCPU, m) { refuse_all(m); }
-TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCsrCPU, m) { refuse_all(m); }
-TORCH_LIBRARY_IMPL(torch_sigmoid_ext, MkldnnCPU, m) { refuse_all(m); }
-TORCH_LIBRARY_IMPL(torch_sigmoid_ext, QuantizedCPU, m) { refuse_all(m); }
-TORCH_LIBRARY_IMPL(torch_sigmoid_ext, CUDA, m) { refuse_all(m); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCPU, m) { refuse_each(m, kAll); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCsrCPU, m) { refuse_each(m, kAll); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, NestedTensorCPU, m) { refuse_each(m, kAll); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, CUDA, m) { refuse_each(m, kAll); }
+
+// What layouts.cpp leaves open.
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, MkldnnCPU, m) { refuse_each(m, {"sigmoid.out"}); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, QuantizedCPU, m) {
+  refuse_each(m, {"sigmoid_", "sigmoid.out", "sigmoid_backward"});
+}
 
 }  // namespace torch_sigmoid_ext::ops
