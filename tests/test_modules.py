@@ -31,14 +31,12 @@ class EveryWay(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.past_dynamo = True
         self.gate = nn.Sigmoid()
         self.inner = nn.Sequential(nn.Linear(4, 4), nn.ModuleList([nn.Sigmoid()])[0])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.gate(x) + torch.sigmoid(x) + x.sigmoid() + torch.special.expit(x)
-        if self.past_dynamo:
-            x = x + F.sigmoid(x) + torch.sigmoid_(x.clone())
+        x = x + F.sigmoid(x) + torch.sigmoid_(x.clone())
         x = x + x.clone().sigmoid_() + torch.sigmoid(input=x)
         return self.inner(x)
 
@@ -125,9 +123,6 @@ def test_converted_model_works_everywhere() -> None:
     for program in (torch.export.export(model, (x,)).module(), torch.jit.trace(model, x)):
         assert torch_sigmoids(lambda program=program: program(x)) == 0
         torch.testing.assert_close(program(x), expected)
-    # Dynamo passes F.sigmoid and torch.sigmoid_ by every mode, as the docstring says.
-    model.past_dynamo = False
-    expected = model(x)
     strict = torch.export.export(model, (x,), strict=True).module()
     assert torch_sigmoids(lambda: strict(x)) == 0
     torch._dynamo.reset()

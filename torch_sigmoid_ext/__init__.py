@@ -9,20 +9,26 @@ tensor([0.7311, 0.8808, 0.9526, 0.9820])
 
 from ._library import cmake_prefix_path, library_path
 from ._register import register
+from ._report import ConversionReport, conversion_report
+from ._uses import SigmoidUse
 from ._version import __version__
-from .convert import convert
+from .convert import convert, revert
 from .functional import sigmoid, sigmoid_
 from .modules import Sigmoid, SimpleNN
 
 register()
 
 __all__ = [
+    "ConversionReport",
     "Sigmoid",
+    "SigmoidUse",
     "SimpleNN",
     "__version__",
     "cmake_prefix_path",
+    "conversion_report",
     "convert",
     "library_path",
+    "revert",
     "sigmoid",
     "sigmoid_",
 ]

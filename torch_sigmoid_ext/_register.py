@@ -1,11 +1,8 @@
-"""What PyTorch's Python side must be told about the operators: vmap, TorchScript, torch.compile."""
+"""What PyTorch must be told about the operators: vmap, TorchScript, torch.compile, DTensor."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +10,8 @@ from torch import Tensor
 
 from . import functional
 from ._layouts import register_masked_tensors
+from ._sharding import register_sharding
+from ._when_imported import when_imported
 
 
 def _register_vmap() -> None:
@@ -58,38 +57,10 @@ def _substitute_in_graphs() -> None:
         torch.compiler.substitute_in_graph(builtin)(function)
 
 
-class _WhenDynamoIsImported:
-    """A finder that calls `_substitute_in_graphs` once torch._dynamo is imported, then leaves.
-
-    Importing torch._dynamo ourselves would cost every user a second at our import.
-    """
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name != "torch._dynamo":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
-            if self in sys.meta_path:  # looking alone must not use it up, nor a failed import
-                sys.meta_path.remove(self)
-                _substitute_in_graphs()
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
 def register() -> None:
     """Registers everything; the package's __init__ calls it once."""
     _register_vmap()
     _register_torchscript()
     register_masked_tensors()
-    if "torch._dynamo" in sys.modules:
-        _substitute_in_graphs()
-    else:
-        sys.meta_path.insert(0, _WhenDynamoIsImported())
+    when_imported("torch._dynamo", _substitute_in_graphs)
+    when_imported("torch.distributed.tensor", register_sharding)
