@@ -138,6 +138,26 @@ void kernel(const char* name, kernels::Sigmoid run, double lanes, double scale, 
   std::printf("| %s | %.1f |\\n", name, seconds / unit);
 }
 
+// Two arrays read and one written, in the second cache: by the gradient, and by one addition.
+void three_arrays(const kernels::KernelSet& set) {
+  constexpr std::int64_t kNumel = 16384;
+  constexpr std::int64_t kSize = sizeof(float);
+  std::vector<float> g(kNumel, 1.0f), y(kNumel, 0.5f), z(kNumel);
+  const auto print = [&](const char* name, double seconds) {
+    std::printf("| %s | %.1f |\\n", name, seconds / (kNumel / 16) / unit);
+  };
+  print("x + y, 16K elements", least(2000, [&] {
+          for (std::int64_t i = 0; i < kNumel; i += 16) {
+            asm volatile("vmovups %0,%%zmm0\\nvaddps %1,%%zmm0,%%zmm0\\nvmovups %%zmm0,%2" ::"m"(g[i]),
+                         "m"(y[i]), "m"(z[i])
+                         : "xmm0", "memory");
+          }
+        }));
+  print("**float32 gradient**, 16K elements", least(2000, [&] {
+          set.backward[2](g.data(), kSize, y.data(), kSize, z.data(), kSize, kNumel);
+        }));
+}
+
 int main() {
   const kernels::KernelSet& set = *kernels::cpu::available().front();
   asm volatile("vbroadcastss %0,%%zmm30\\nvmovaps %%zmm30,%%zmm29" ::"m"(memory[0] = 1.0f));
@@ -148,6 +168,7 @@ ROWS
   kernel<float>("**float32 exact**, subnormal results", set.exact[2], 16, 1, -95);
   kernel<float>("**float32 fast**, N(0, 1)", set.fast[2], 16, 1, 0);
   kernel<double>("**float64**, N(0, 1)", set.exact[3], 8, 1, 0);
+  three_arrays(set);
 }
 """
 
