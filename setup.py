@@ -30,6 +30,7 @@ COMPILE = [
     "-Wno-maybe-uninitialized",  # g++ 12 sees ghosts in c10::SmallVector
     "-Wno-uninitialized",  # and in its own AVX-512 intrinsics
     *(f"-isystem{path}" for path in include_paths()),  # torch's headers, without their warnings
+    "-idirafter" + os.path.abspath("csrc/absent_headers"),
 ]
 
 

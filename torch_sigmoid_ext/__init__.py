@@ -7,6 +7,7 @@ tensor([0.7311, 0.8808, 0.9526, 0.9820])
 ``torch_sigmoid_ext.export`` takes a model to TorchScript and ONNX files and verifies them.
 """
 
+from ._decompositions import decompositions, inductor
 from ._library import cmake_prefix_path, library_path
 from ._register import register
 from ._report import ConversionReport, conversion_report
@@ -27,6 +28,8 @@ __all__ = [
     "cmake_prefix_path",
     "conversion_report",
     "convert",
+    "decompositions",
+    "inductor",
     "library_path",
     "revert",
     "sigmoid",

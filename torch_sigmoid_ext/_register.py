@@ -1,4 +1,4 @@
-"""What PyTorch must be told about the operators: vmap, TorchScript, torch.compile, DTensor."""
+"""What PyTorch must be told about the operators: TorchScript, torch.compile, DTensor."""
 
 from __future__ import annotations
 
@@ -6,41 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from . import functional
 from ._layouts import register_masked_tensors
 from ._sharding import register_sharding
 from ._when_imported import when_imported
-
-
-def _register_vmap() -> None:
-    """Elementwise: the batched tensor is the tensor, wherever its batch dimension is."""
-
-    def unary(operator: Callable[..., Tensor]) -> Callable[..., Any]:
-        def rule(info: Any, in_dims: Any, input: Tensor, *, fast: bool = False) -> Any:
-            return operator(input, fast=fast), in_dims[0]
-
-        return rule
-
-    def backward(info: Any, in_dims: Any, grad_output: Tensor, output: Tensor) -> Any:
-        # Logical dimensions align from the right, so each batch dimension goes in front and a
-        # missing rank is filled in behind it.
-        tensors = [
-            tensor.unsqueeze(0) if dim is None else tensor.movedim(dim, 0)
-            for tensor, dim in zip((grad_output, output), in_dims, strict=True)
-        ]
-        rank = max(tensor.dim() for tensor in tensors)
-        grad_output, output = (
-            tensor.reshape(tensor.shape[0], *[1] * (rank - tensor.dim()), *tensor.shape[1:])
-            for tensor in tensors
-        )
-        return torch.ops.torch_sigmoid_ext.sigmoid_backward(grad_output, output), 0
-
-    operators = torch.ops.torch_sigmoid_ext
-    torch.library.register_vmap("torch_sigmoid_ext::sigmoid", unary(operators.sigmoid))
-    torch.library.register_vmap("torch_sigmoid_ext::sigmoid_", unary(operators.sigmoid_))
-    torch.library.register_vmap("torch_sigmoid_ext::sigmoid_backward", backward)
 
 
 def _register_torchscript() -> None:
@@ -55,11 +25,39 @@ def _substitute_in_graphs() -> None:
     """torch.compile sees the Python functions instead of the builtins, which are opaque to it."""
     for builtin, function in functional.python_functions.items():
         torch.compiler.substitute_in_graph(builtin)(function)
+        _let_attributes_be_asked_for(builtin)
+
+
+def _let_attributes_be_asked_for(builtin: Callable[..., Any]) -> None:
+    """Dynamo's stand-in for a substituted builtin breaks the graph where an attribute is asked for,
+    as torch.func.vmap asks for the name of its function. This one answers.
+
+    A torch whose Dynamo is built otherwise keeps its own stand-in.
+    """
+    try:
+        from torch._dynamo.guards import GuardBuilder
+        from torch._dynamo.variables import ConstantVariable, PolyfilledFunctionVariable
+        from torch._dynamo.variables.builder import VariableBuilder
+
+        stand_ins = VariableBuilder._id_dispatch()
+    except (ImportError, AttributeError):
+        return
+
+    class Substituted(PolyfilledFunctionVariable):
+        _get_polyfill_handlers = PolyfilledFunctionVariable._get_polyfill_handlers  # one table
+
+        def call_obj_hasattr(self, tx: Any, name: str) -> Any:
+            return ConstantVariable.create(hasattr(self.fn, name))
+
+    def build(builder: Any, value: Any) -> Substituted:
+        guards = builder.install_guards(GuardBuilder.ID_MATCH)
+        return Substituted(value, source=builder.source, **guards)
+
+    stand_ins[id(builtin)] = build
 
 
 def register() -> None:
     """Registers everything; the package's __init__ calls it once."""
-    _register_vmap()
     _register_torchscript()
     register_masked_tensors()
     when_imported("torch._dynamo", _substitute_in_graphs)

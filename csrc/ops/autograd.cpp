@@ -1,115 +1,21 @@
 // Derivatives, in C++ and by hand, in the form that PyTorch generates for its own operators: a Node
 // for reverse mode, tangents set on the result for forward mode. torch.func, double backward and
-// views work on this form as they do on torch.sigmoid.
+// views work on this form as they do on torch.sigmoid. The nodes themselves: nodes.cpp.
 //
 //   y = σ(x),  dy = y (1 - y) dx
-//   h = g conj(y (1 - y)),  dh = conj(y (1 - y)) dg + g conj((1 - 2 y) dy)
-//
-// PyTorch's gradient of a complex number is the conjugate of the derivative; at::Tensor::conj() is the
-// tensor itself where that is real.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/real.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
 #include <torch/library.h>
-#include <torch/version.h>
 
+#include "nodes.h"
 #include "operators.h"
 
 namespace torch_sigmoid_ext::ops {
 namespace {
 
 namespace autograd = torch::autograd;
-
-// Nodes are counted intrusively from torch 2.13 on, by std::shared_ptr before.
-#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 13
-#define TORCH_SIGMOID_EXT_INTRUSIVE_NODES 1
-#else
-#define TORCH_SIGMOID_EXT_INTRUSIVE_NODES 0
-#endif
-
-#if TORCH_SIGMOID_EXT_INTRUSIVE_NODES
-template <class T>
-using NodePointer = c10::intrusive_ptr<T>;
-#else
-template <class T>
-using NodePointer = std::shared_ptr<T>;
-#endif
-
-template <class T, class... Inputs>
-NodePointer<T> make_node(const Inputs&... inputs) {
-#if TORCH_SIGMOID_EXT_INTRUSIVE_NODES
-  auto node = c10::make_intrusive<T>();
-#else
-  auto node = std::shared_ptr<T>(new T(), autograd::deleteNode);
-#endif
-  node->set_next_edges(autograd::collect_next_edges(inputs...));
-  return node;
-}
-
-struct SigmoidExtBackward final : autograd::Node {
-  autograd::SavedVariable output;
-
-  std::string name() const override { return "SigmoidExtBackward"; }
-
-  void release_variables() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    output.reset_data();
-  }
-
-  autograd::variable_list apply(autograd::variable_list&& grads) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!grads[0].defined() || !task_should_compute_output(0)) return {at::Tensor()};
-    return {sigmoid_backward().call(grads[0], output.unpack(self()))};
-  }
-
- private:
-  NodePointer<autograd::Node> self() {
-#if TORCH_SIGMOID_EXT_INTRUSIVE_NODES
-    return c10::intrusive_ptr<autograd::Node>::reclaim_copy(this);
-#else
-    return getptr();
-#endif
-  }
-};
-
-// The gradient of a real tensor that met a complex one is the real part.
-at::Tensor as_real_as(const at::Tensor& tensor, const at::Tensor& gradient) {
-  return gradient.is_complex() && !tensor.is_complex() ? at::real(gradient) : gradient;
-}
-
-struct SigmoidExtDoubleBackward final : autograd::Node {
-  autograd::SavedVariable grad_output;
-  autograd::SavedVariable output;
-
-  std::string name() const override { return "SigmoidExtDoubleBackward"; }
-
-  void release_variables() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    grad_output.reset_data();
-    output.reset_data();
-  }
-
-  autograd::variable_list apply(autograd::variable_list&& grads) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    autograd::variable_list result(2);
-    const at::Tensor& grad = grads[0];
-    if (!grad.defined()) return result;
-    const at::Tensor y = output.unpack();
-    const at::Tensor g = grad_output.unpack();
-    if (task_should_compute_output(0)) {
-      result[0] = as_real_as(g, sigmoid_backward().call(grad, y.conj()));
-    }
-    if (task_should_compute_output(1)) {
-      result[1] = as_real_as(y, grad.conj() * g * (1 - 2 * y.conj()));
-    }
-    return result;
-  }
-};
 
 // The tangent of `tensor`, zero where it has none.
 at::Tensor tangent(const at::Tensor& tensor) {
