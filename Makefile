@@ -4,6 +4,7 @@
 # make cuda-check   the kernels' C++ through nvcc, where there is one
 # make qemu-check   the kernels for aarch64, cross-compiled and run by qemu, where there are both
 # make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
+# make bench-compile  the operator beside torch.sigmoid that Inductor fuses, and the decompositions
 # make bounds       what bounds the AVX-512 kernels: their time beside that of their operations alone
 # make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
@@ -17,7 +18,7 @@ BIN    := $(VENV)/bin
 DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test lint format bench bounds figures cuda-check qemu-check prove test-sanitized clean
+.PHONY: demo test lint format bench bench-compile bounds figures cuda-check qemu-check prove test-sanitized clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -39,6 +40,9 @@ format: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
+
+bench-compile: $(VENV)/installed
+	@$(BIN)/python -m benchmarks.compile
 
 bounds: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.bounds

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from . import machine, plot, small
+from . import import_time, machine, plot, small
 from .cases import LARGE, Case, all_cases, cache_cases
 from .markdown import to_markdown
 from .measure import Row, Run
@@ -132,9 +132,10 @@ def measure(chosen: Options) -> Results:
     head = machine.describe()  # first: the load before our own
     run = chosen.run()
     comparisons, stages = _small(chosen.seconds)
+    imported = import_time.measure()
     rows = _measure(chosen, run, all_cases(), run.kernels)
     rows += _avx2_rows(chosen, run)
-    return Results(head, chosen.threads, rows, comparisons, stages, run.skipped)
+    return Results(head, chosen.threads, rows, comparisons, stages, imported, run.skipped)
 
 
 def write(results: Results, folder: Path) -> str:

@@ -148,8 +148,9 @@ void three_arrays(const kernels::KernelSet& set) {
   };
   print("x + y, 16K elements", least(2000, [&] {
           for (std::int64_t i = 0; i < kNumel; i += 16) {
-            asm volatile("vmovups %0,%%zmm0\\nvaddps %1,%%zmm0,%%zmm0\\nvmovups %%zmm0,%2" ::"m"(g[i]),
-                         "m"(y[i]), "m"(z[i])
+            asm volatile("vmovups %0,%%zmm0\\nvaddps %1,%%zmm0,%%zmm0\\nvmovups %%zmm0,%2"
+                         :
+                         : "m"(g[i]), "m"(y[i]), "m"(z[i])
                          : "xmm0", "memory");
           }
         }));

@@ -1,6 +1,4 @@
-"""What `import torch_sigmoid_ext` costs beyond `import torch`: prints Markdown.
-
-    python -m benchmarks.import_time
+"""What `import torch_sigmoid_ext` costs beyond `import torch`.
 
 Each import is in a process of its own, by turns with one of a module that does nothing.
 """
@@ -11,8 +9,6 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
-
-from .markdown import duration
 
 LIMIT = 0.030  # seconds: what was promised
 _PROGRAM = """\
@@ -32,14 +28,10 @@ class ImportTime:
     least: float
     modules: int  # how many it brings
 
-    def markdown(self) -> str:
-        verdict = "reached" if self.least < LIMIT else "**missed**"
-        return (
-            "| import, beyond torch's own | median | least | modules | under "
-            f"{duration(LIMIT)} |\n|---|---:|---:|---:|---|\n"
-            f"| torch_sigmoid_ext | {duration(self.median)} | {duration(self.least)} | "
-            f"{self.modules} | {verdict} |"
-        )
+    @property
+    def reached(self) -> bool:
+        """Whether it is under the limit, by the least time."""
+        return self.least < LIMIT
 
 
 def _once(module: str) -> tuple[float, int]:
@@ -57,7 +49,3 @@ def measure(rounds: int = 7) -> ImportTime:
         seconds, modules = _once("torch_sigmoid_ext")
         times.append(seconds - nothing)
     return ImportTime(statistics.median(times), min(times), modules)
-
-
-if __name__ == "__main__":
-    print(measure().markdown())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from .cases import NORMAL, Case
+from .import_time import LIMIT, ImportTime
 from .measure import Row
 from .peers import EAGER, PEERS
 from .results import Results
@@ -141,6 +142,18 @@ def _stages(stages: Sequence[Stage]) -> str:
     return _table(["stage", "found as", "time"], rows, left=2)
 
 
+def _import_time(time: ImportTime) -> str:
+    verdict = "" if time.reached else " **missed**"
+    cells = [duration(time.median), duration(time.least) + verdict, str(time.modules)]
+    head = [
+        "import, beyond torch's own",
+        "median",
+        f"least, to be under {duration(LIMIT)}",
+        "modules",
+    ]
+    return _table(head, [["torch_sigmoid_ext", *cells]])
+
+
 def _sections(results: Results) -> Iterator[str]:
     machine = results.machine
     yield "# Speed on a CPU"
@@ -161,6 +174,7 @@ def _sections(results: Results) -> Iterator[str]:
     yield _comparisons(results.comparisons)
     yield "Where the time of `torch_sigmoid_ext.sigmoid(x)` goes, by subtraction:"
     yield _stages(results.stages)
+    yield _import_time(results.import_time)
     yield "## Every row"
     yield _PEERS
     if results.skipped:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .cases import Case
+from .import_time import ImportTime
 from .measure import Row
 from .small import Comparison, Stage
 from .targets import Verdict, judge
@@ -25,6 +26,7 @@ class Results:
     rows: list[Row]
     comparisons: list[Comparison]
     stages: list[Stage]
+    import_time: ImportTime
     skipped: dict[str, str]  # who or what was not measured, and why
 
     @property
@@ -44,6 +46,7 @@ def to_json(results: Results) -> str:
         "rows": [asdict(row) for row in results.rows],
         "small_calls": [asdict(one) for one in results.comparisons],
         "stages": [asdict(one) for one in results.stages],
+        "import_time": asdict(results.import_time),
     }
     return "{\n" + ",\n".join(f'"{name}": {_lines(part)}' for name, part in parts.items()) + "\n}\n"
 

@@ -17,6 +17,7 @@ sys.path.append(str(ROOT))  # benchmarks is no part of the installed package
 
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import cases, markdown, measure, results, targets  # noqa: E402
+from benchmarks import import_time as imports  # noqa: E402
 from benchmarks.peers import EAGER  # noqa: E402
 from benchmarks.timing import Ratio, Times  # noqa: E402
 
@@ -140,7 +141,10 @@ def test_table_and_json_agree(folder: Path) -> None:
 @pytest.mark.parametrize(("load", "busy"), [("0.12", False), ("3.10", True)])
 def test_figures_of_a_busy_machine_are_marked(load: str, busy: bool) -> None:
     head = {"kernels": "avx512", "load before": load}
-    text = markdown.to_markdown(results.Results(head, (1,), [row(1.5, 1.4)], [], [], {}))
+    imported = imports.ImportTime(median=0.02, least=0.031, modules=9)
+    run = results.Results(head, (1,), [row(1.5, 1.4)], [], [], imported, {})
+    text = markdown.to_markdown(run)
+    assert "| torch_sigmoid_ext | 20 ms | 31 ms **missed** | 9 |" in text
     assert ("machine was busy" in text) == busy
 
 
@@ -167,3 +171,9 @@ def test_bounds_spread_the_operations_that_they_name() -> None:
             mnemonic = INSTRUCTIONS[kind].split()[0]
             assert sum(i.split()[0] == mnemonic for i in instructions) >= count
         assert name in statement(name, row)
+
+
+def test_import_time_counts_the_modules_that_the_package_brings() -> None:
+    imported = imports.measure(rounds=1)
+    assert 5 <= imported.modules <= 40  # torch._dynamo alone would be hundreds
+    assert -1 < imported.least == imported.median < 60
