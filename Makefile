@@ -1,13 +1,16 @@
 # make demo         train SimpleNN on real data, export it, verify the files, write out/demo/report.html
 # make test         every test
 # make lint         ruff, mypy --strict, clang-format
-# make cuda-check   the kernels' C++ through nvcc, where there is one
+# make cuda-check   the CUDA kernels through nvcc, where there is one: no register may spill to memory
+# make test-cuda    the CUDA suite on this machine's GPU, all 2^32 float32 inputs with it; works offline
+# make bench-cuda   the CUDA kernels beside torch's and a copy, into benchmarks/results; works offline
 # make qemu-check   the kernels for aarch64, cross-compiled and run by qemu, where there are both
 # make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
 # make bench-compile  the operator beside torch.sigmoid that Inductor fuses, and the decompositions
 # make bounds       what bounds the AVX-512 kernels: their time beside that of their operations alone
 # make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
+# make prove-cuda-host  the CUDA kernels' arithmetic, compiled for the CPU: the same proof (minutes)
 # make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
 #
 # Each needs python3 (3.10 or newer), g++ and make; the rest comes from the package registry into .venv.
@@ -16,9 +19,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   ?= out/demo
-SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.toml')
+SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
+	-o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test lint format bench bench-compile bounds figures cuda-check qemu-check prove test-sanitized clean
+.PHONY: demo test lint format bench bench-compile bounds figures cuda-check test-cuda bench-cuda qemu-check prove \
+	prove-cuda-host test-sanitized clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -31,12 +36,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy torch_sigmoid_ext export benchmarks
-	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests examples -name '*.cpp' -o -name '*.h')
+	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests examples -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find csrc tests examples -name '*.cpp' -o -name '*.h')
+	$(BIN)/clang-format -i $(shell find csrc tests examples -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
@@ -78,6 +83,27 @@ prove: build/prove build/prove_estimate
 	@build/prove
 	@build/prove_estimate
 
+# The device's functions for this CPU, with its fma where it has one: the C library's own is slow. Without
+# SLP vectors, in which g++ 12 fuses a sum and a difference side by side, contraction off or not.
+HOST_FMA := $(if $(shell grep -m1 -ow fma /proc/cpuinfo 2>/dev/null),-mfma)
+CUDA_HEADERS := $(wildcard csrc/kernels/cuda/*.h)
+
+build/kernels/%.o: csrc/kernels/cpu/%.cpp $(KERNEL_HEADERS)
+	mkdir -p build/kernels
+	$(KERNEL_BUILD) -O3 -c -o $@ $<
+
+build/prove_cuda_host: tests/kernels/prove_cuda_host.cpp $(KERNELS:csrc/kernels/cpu/%.cpp=build/kernels/%.o) \
+		$(KERNEL_HEADERS) $(CUDA_HEADERS)
+	$(KERNEL_BUILD) -O3 $(HOST_FMA) -fno-tree-slp-vectorize -o $@ $(filter %.cpp %.o,$^)
+
+# What it prints is committed as docs/prove_cuda.txt: make -s prove-cuda-host > docs/prove_cuda.txt
+prove-cuda-host: build/prove_cuda_host
+	@echo "$$(date -u +%F), commit $$(git rev-parse --short HEAD)"
+	@echo "CPU: $$(lscpu | sed -n 's/^Model name: *//p')"
+	@echo "compiler: $$($(CXX) --version | head -n 1)"
+	@echo
+	@build/prove_cuda_host
+
 build/test_runs_address: tests/kernels/test_runs.cpp $(KERNELS) $(KERNEL_HEADERS)
 	mkdir -p build
 	$(KERNEL_BUILD) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $< $(KERNELS)
@@ -99,19 +125,37 @@ $(VENV)/installed: $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[export,dev]'
 	touch $@
 
-# The CUDA kernels will share the CPU's headers, so those must stay code that nvcc takes.
-NVCC := $(shell command -v nvcc)
+NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_SOURCES := $(wildcard csrc/kernels/cuda/*.cu)
+CUDA_TARGETS := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
+	-gencode arch=compute_90,code=compute_90
 
+# With setup.py's flags. ptxas tells of each kernel how much of local memory it takes: none may.
 cuda-check:
 ifeq ($(NVCC),)
 	@echo "cuda-check: skipped, nvcc is not installed"
 else
 	mkdir -p build
-	for kernel in $(KERNELS); do \
-		$(NVCC) -x cu -std=c++20 -arch=sm_90 --fmad=false -c -o build/cuda_check.o $$kernel || exit 1; \
+	for source in $(CUDA_SOURCES); do \
+		$(NVCC) -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr -Werror all-warnings $(CUDA_TARGETS) \
+			-Xptxas -v -c -o build/cuda_check.o $$source 2> build/cuda_check.log \
+			|| { cat build/cuda_check.log; exit 1; }; \
 	done
-	@echo "cuda-check: $(words $(KERNELS)) kernel sources compiled by $(NVCC)"
+	@if grep -E '[1-9][0-9]* bytes (stack frame|spill)' -B 2 build/cuda_check.log; then \
+		echo "cuda-check: the kernels above use local memory"; exit 1; fi
+	@echo "cuda-check: $$(grep -c 'Compiling entry' build/cuda_check.log) kernels for sm_80, sm_90 and" \
+		"PTX, none with a stack frame or spills, by $(NVCC)"
 endif
+
+# On a machine with a GPU. No network, no extra packages: the environment's own python, where the package
+# is installed (pip install --no-build-isolation --no-deps -e .) with torch, numpy and pytest. PYTHON says which.
+CUDA_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+test-cuda:
+	TORCH_SIGMOID_EXT_SLOW=1 $(CUDA_PYTHON) -m pytest -ra --durations=5 tests/test_cuda.py
+
+bench-cuda:
+	$(CUDA_PYTHON) -m benchmarks.cuda
 
 # Static, so that the emulator needs no libraries of the other architecture.
 AARCH64_CXX  := $(shell command -v aarch64-linux-gnu-g++)

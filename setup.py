@@ -3,16 +3,27 @@
 ``libtorch_sigmoid_ext.so``, the operator library, knows nothing of Python, so that C++ programs can
 load it; ``_C``, the fast entry, is the Python extension module and links it. Everything else about
 the package stands in pyproject.toml.
+
+CUDA kernels are compiled where torch is a CUDA build and nvcc is there. TORCH_SIGMOID_EXT_CUDA=1
+compiles them in any case: with a CPU build of torch the library loads all the same, and its
+kernels meet no tensor. TORCH_SIGMOID_EXT_CUDA=0 leaves them out. nvcc is sought in CUDA_HOME, on
+the PATH and in /usr/local/cuda; TORCH_CUDA_ARCH_LIST says for which GPUs, unset the visible ones,
+or without any the list below.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
+import sys
 from glob import glob
 from pathlib import Path
 
 import torch
 from setuptools import Extension, setup
+from torch.utils import cpp_extension
 from torch.utils.cpp_extension import BuildExtension, include_paths, library_paths
 
 PACKAGE = "torch_sigmoid_ext"
@@ -33,6 +44,70 @@ COMPILE = [
     "-idirafter" + os.path.abspath("csrc/absent_headers"),
 ]
 
+COMPILE_CUDA = [
+    "-std=c++20",
+    "-O3",
+    "--fmad=false",  # as above: fused where fma stands, and nowhere else
+    "-Xcompiler=-fvisibility=hidden",
+]
+
+CUDA_SWITCH = "TORCH_SIGMOID_EXT_CUDA"
+ARCHITECTURES = "8.0;9.0+PTX"  # Ampere, Hopper, and what comes later by PTX
+
+
+def cuda_home() -> Path | None:
+    """The CUDA toolkit: a folder with the compiler and the runtime's header."""
+    found = shutil.which("nvcc")
+    places = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    places += [str(Path(found).resolve().parents[1]) if found else None, "/usr/local/cuda"]
+    needed = ("bin/nvcc", "include/cuda_runtime.h")
+    homes = (Path(place) for place in places if place)
+    return next((home for home in homes if all((home / f).exists() for f in needed)), None)
+
+
+def nvcc_version(home: Path) -> tuple[int, int]:
+    printed = subprocess.run(
+        [home / "bin" / "nvcc", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    match = re.search(r"release (\d+)\.(\d+)", printed)
+    if not match:
+        sys.exit(
+            f"{PACKAGE}: expected {home}/bin/nvcc --version to tell its release; set "
+            f"{CUDA_SWITCH}=0 to build without CUDA"
+        )
+    return int(match[1]), int(match[2])
+
+
+def cuda_to_build_with() -> Path | None:
+    """The toolkit, if CUDA kernels are to be compiled; ends the build where that cannot go well."""
+    wish = os.environ.get(CUDA_SWITCH, "")
+    if wish not in ("", "0", "1"):
+        sys.exit(f"{PACKAGE}: expected {CUDA_SWITCH} to be 0, 1 or unset, got {wish!r}")
+    home, needed = cuda_home(), torch.version.cuda
+    if wish == "0" or (wish == "" and needed is None):
+        return None
+    if home is None:
+        problem = f"found no nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda (torch: {needed})"
+        if wish == "1":
+            sys.exit(
+                f"{PACKAGE}: {CUDA_SWITCH}=1, but {problem}; install the CUDA toolkit or set "
+                "CUDA_HOME"
+            )
+        print(f"{PACKAGE}: {problem}; building without CUDA kernels", file=sys.stderr)
+        return None
+    if needed is not None:
+        have, want = nvcc_version(home), tuple(int(part) for part in needed.split(".")[:2])
+        if have[0] != want[0] or have < want:
+            sys.exit(
+                f"{PACKAGE}: expected nvcc {want[0]}.{want[1]} or a newer {want[0]}.x, as torch "
+                f"is built for CUDA {needed}, got {have[0]}.{have[1]} in {home}; install that "
+                f"toolkit, point CUDA_HOME at it, or set {CUDA_SWITCH}=0 to build without CUDA"
+            )
+    return home
+
+
+CUDA = cuda_to_build_with()
+
 
 def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
     return Extension(
@@ -40,10 +115,28 @@ def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
         sorted(sources),
         library_dirs=library_paths(),
         libraries=libraries,
-        extra_compile_args=COMPILE,
-        depends=glob("csrc/**/*.h", recursive=True),
+        extra_compile_args={"cxx": list(COMPILE), "nvcc": list(COMPILE_CUDA)},
+        depends=[path for end in ("h", "cuh") for path in glob(f"csrc/**/*.{end}", recursive=True)],
         language="c++",
     )
+
+
+def with_cuda(library: Extension, home: Path) -> Extension:
+    """The operator library with the CUDA kernels in it."""
+    library.sources += glob("csrc/kernels/cuda/*.cu")
+    library.extra_compile_args["cxx"].append("-DTORCH_SIGMOID_EXT_WITH_CUDA")
+    # Torch's own runtime where it has one, so that both agree on the current device.
+    shared = torch.version.cuda is not None
+    library.libraries += ["cudart"] if shared else ["cudart_static", "dl", "rt", "pthread"]
+    library.library_dirs += [str(home / folder) for folder in ("lib64", "lib")]
+    # libtorch brings the libraries of CUDA in, though no symbol of its own is called.
+    library.extra_link_args.append("-Wl,--no-as-needed")
+    cpp_extension.CUDA_HOME = str(home)
+    if os.environ.get("TORCH_CUDA_ARCH_LIST", "native") == "native" and not (
+        torch.cuda.is_available()
+    ):
+        os.environ["TORCH_CUDA_ARCH_LIST"] = ARCHITECTURES
+    return library
 
 
 class BuildTwoLibraries(BuildExtension):
@@ -64,15 +157,17 @@ class BuildTwoLibraries(BuildExtension):
         return str(super().get_ext_filename(fullname))
 
 
+OPERATORS = extension(
+    OPERATOR_LIBRARY,
+    glob("csrc/kernels/cpu/*.cpp") + glob("csrc/ops/*.cpp"),
+    ["c10", "torch_cpu", "torch"],
+)
+
 setup(
     # Binaries are per torch version: this one needs the torch that it was built against.
     install_requires=[f"torch=={torch.__version__.split('+')[0]}"],
     ext_modules=[
-        extension(
-            OPERATOR_LIBRARY,
-            glob("csrc/kernels/cpu/*.cpp") + glob("csrc/ops/*.cpp"),
-            ["c10", "torch_cpu", "torch"],
-        ),
+        with_cuda(OPERATORS, CUDA) if CUDA else OPERATORS,
         extension(
             "_C",
             glob("csrc/python/*.cpp"),

@@ -39,7 +39,9 @@ void refuse_each(torch::Library& m, std::initializer_list<const char*> names) {
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCPU, m) { refuse_each(m, kAll); }
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCsrCPU, m) { refuse_each(m, kAll); }
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, NestedTensorCPU, m) { refuse_each(m, kAll); }
+#if !defined(TORCH_SIGMOID_EXT_WITH_CUDA)
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, CUDA, m) { refuse_each(m, kAll); }
+#endif
 
 // What layouts.cpp leaves open.
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, MkldnnCPU, m) { refuse_each(m, {"sigmoid.out"}); }

@@ -12,6 +12,8 @@
 // give +0.
 #pragma once
 
+#include "../portable.h"
+
 namespace torch_sigmoid_ext::kernels::cpu {
 
 // `largest` is the largest finite number.

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "../portable.h"
+
 namespace torch_sigmoid_ext::kernels::cpu {
 
 // Adding it rounds a double of magnitude below 2^51 to an integer, to nearest even,
@@ -19,7 +21,7 @@ inline constexpr double kLn2By16High = 0x1.62e42fefa0000p-5;  // ln 2 / 16 in 37
 inline constexpr double kLn2By16Low = 0x1.cf79abc9e3b3ap-44;  // ln 2 / 16 - kLn2By16High
 
 // e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 2: q, lowest first.
-alignas(64) inline constexpr double kExpCoefficients[10] = {
+alignas(64) KERNEL_ARRAY double kExpCoefficients[10] = {
     0x1.0000000000001p-1,  // 0.5000000000000001
     0x1.5555555555556p-3,  // 0.16666666666666667
     0x1.5555555553d68p-5,  // 0.041666666666624162
@@ -33,7 +35,7 @@ alignas(64) inline constexpr double kExpCoefficients[10] = {
 };
 
 // e^r = 1 + r + r² · q(r) on |r| <= ln 2 / 32: q, lowest first.
-alignas(64) inline constexpr double kExpm1Coefficients[6] = {
+alignas(64) KERNEL_ARRAY double kExpm1Coefficients[6] = {
     0x1.0000000000001p-1,  // 0.50000000000000008
     0x1.5555555555556p-3,  // 0.16666666666666668
     0x1.55555554e9468p-5,  // 0.041666666663595473
@@ -43,7 +45,7 @@ alignas(64) inline constexpr double kExpm1Coefficients[6] = {
 };
 
 // 2^(-j/16).
-alignas(64) inline constexpr double kExp2Double[16] = {
+alignas(64) KERNEL_ARRAY double kExp2Double[16] = {
     0x1.0000000000000p+0,  // 1.0
     0x1.ea4afa2a490dap-1,  // 0.9576032806985737
     0x1.d5818dcfba487p-1,  // 0.91700404320467122
@@ -63,7 +65,7 @@ alignas(64) inline constexpr double kExp2Double[16] = {
 };
 
 // 2^(-j/16) / kExp2Double[j] - 1.
-alignas(64) inline constexpr double kExp2DoubleErrors[16] = {
+alignas(64) KERNEL_ARRAY double kExp2DoubleErrors[16] = {
     0x0.0p+0,  // 0.0
     -0x1.ff7128fd391f0p-55,  // -5.545065618639427e-17
     0x1.4a385a63d07a7p-56,  // 1.7901269076045133e-17
@@ -88,7 +90,7 @@ inline constexpr double kHalfPiMiddle = -0x1.73dcb3b39a000p-43;  // π / 2 - kHa
 inline constexpr double kHalfPiLow = 0x1.45c06e0e68948p-86;  // π / 2 - kHalfPiHigh - kHalfPiMiddle
 
 // sin r = r + r³ · p(r²) on |r| <= π / 4: p, lowest first.
-alignas(64) inline constexpr double kSinCoefficients[7] = {
+alignas(64) KERNEL_ARRAY double kSinCoefficients[7] = {
     -0x1.5555555555555p-3,  // -0.16666666666666667
     0x1.111111111111bp-7,  // 0.0083333333333333503
     -0x1.a01a01a01a01cp-13,  // -0.00019841269841269846
@@ -99,7 +101,7 @@ alignas(64) inline constexpr double kSinCoefficients[7] = {
 };
 
 // cos r = 1 - r² / 2 + r⁴ · p(r²) on |r| <= π / 4: p, lowest first.
-alignas(64) inline constexpr double kCosCoefficients[7] = {
+alignas(64) KERNEL_ARRAY double kCosCoefficients[7] = {
     0x1.5555555555555p-5,  // 0.041666666666666667
     -0x1.6c16c16c16c1bp-10,  // -0.0013888888888888898
     0x1.a01a01a01a01bp-16,  // 2.4801587301587304e-5
@@ -129,7 +131,7 @@ struct Exp2Float {
 };
 
 // |r| <= ln 2 / 64
-alignas(64) inline constexpr Exp2Float<32, 3> kExp2Float32 = {
+alignas(64) KERNEL_ARRAY Exp2Float<32, 3> kExp2Float32 = {
     {0x1.0000000000000p+31f, 0x1.f507660000000p+30f, 0x1.ea4afa0000000p+30f, 0x1.dfc9740000000p+30f, 0x1.d5818e0000000p+30f, 0x1.cb720e0000000p+30f, 0x1.c199be0000000p+30f, 0x1.b7f7700000000p+30f, 0x1.ae89fa0000000p+30f, 0x1.a5503c0000000p+30f, 0x1.9c49180000000p+30f, 0x1.93737c0000000p+30f, 0x1.8ace540000000p+30f, 0x1.82589a0000000p+30f, 0x1.7a11480000000p+30f, 0x1.71f75e0000000p+30f, 0x1.6a09e60000000p+30f, 0x1.6247ec0000000p+30f, 0x1.5ab07e0000000p+30f, 0x1.5342b60000000p+30f, 0x1.4bfdae0000000p+30f, 0x1.44e0860000000p+30f, 0x1.3dea640000000p+30f, 0x1.371a740000000p+30f, 0x1.306fe00000000p+30f, 0x1.29e9e00000000p+30f, 0x1.2387a60000000p+30f, 0x1.1d48740000000p+30f, 0x1.172b840000000p+30f, 0x1.11301e0000000p+30f, 0x1.0b55860000000p+30f, 0x1.059b0e0000000p+30f},
     {0x0.0p+0f, -0x1.2ad5f80000000p-27f, 0x1.61428e0000000p-28f, -0x1.ab71320000000p-26f, -0x1.a5217c0000000p-28f, -0x1.b5151e0000000p-28f, -0x1.6961b40000000p-28f, -0x1.e4c8860000000p-26f, -0x1.f9c3040000000p-27f, -0x1.0b7ec80000000p-25f, 0x1.a3b5e40000000p-28f, -0x1.348e560000000p-25f, 0x1.67a1ca0000000p-28f, -0x1.1c21420000000p-26f, -0x1.05cb440000000p-25f, 0x1.8b2bb80000000p-26f, 0x1.26055c0000000p-26f, -0x1.6cb2840000000p-25f, -0x1.00d8ac0000000p-27f, -0x1.c541b40000000p-26f, -0x1.0a35500000000p-25f, 0x1.336de20000000p-30f, 0x1.370be40000000p-25f, -0x1.cde8ce0000000p-26f, 0x1.1250020000000p-25f, -0x1.2b0dbc0000000p-25f, 0x1.9649040000000p-25f, -0x1.a2fbb20000000p-25f, -0x1.9c0c220000000p-27f, -0x1.dda2fc0000000p-25f, 0x1.8d96d40000000p-25f, -0x1.9474140000000p-25f},
     {0x1.0000000000000p+0f, 0x1.059b0e0000000p+0f, 0x1.0b55860000000p+0f, 0x1.11301e0000000p+0f, 0x1.172b840000000p+0f, 0x1.1d48740000000p+0f, 0x1.2387a60000000p+0f, 0x1.29e9e00000000p+0f, 0x1.306fe00000000p+0f, 0x1.371a740000000p+0f, 0x1.3dea640000000p+0f, 0x1.44e0860000000p+0f, 0x1.4bfdae0000000p+0f, 0x1.5342b60000000p+0f, 0x1.5ab07e0000000p+0f, 0x1.6247ec0000000p+0f, 0x1.6a09e60000000p+0f, 0x1.71f75e0000000p+0f, 0x1.7a11480000000p+0f, 0x1.82589a0000000p+0f, 0x1.8ace540000000p+0f, 0x1.93737c0000000p+0f, 0x1.9c49180000000p+0f, 0x1.a5503c0000000p+0f, 0x1.ae89fa0000000p+0f, 0x1.b7f7700000000p+0f, 0x1.c199be0000000p+0f, 0x1.cb720e0000000p+0f, 0x1.d5818e0000000p+0f, 0x1.dfc9740000000p+0f, 0x1.ea4afa0000000p+0f, 0x1.f507660000000p+0f},
@@ -137,7 +139,7 @@ alignas(64) inline constexpr Exp2Float<32, 3> kExp2Float32 = {
     {0x1.0000000000000p-1f, 0x1.5555b80000000p-3f, 0x1.5555960000000p-5f}};
 
 // |r| <= ln 2 / 32
-alignas(64) inline constexpr Exp2Float<16, 4> kExp2Float16 = {
+alignas(64) KERNEL_ARRAY Exp2Float<16, 4> kExp2Float16 = {
     {0x1.0000000000000p+30f, 0x1.ea4afa0000000p+29f, 0x1.d5818e0000000p+29f, 0x1.c199be0000000p+29f, 0x1.ae89fa0000000p+29f, 0x1.9c49180000000p+29f, 0x1.8ace540000000p+29f, 0x1.7a11480000000p+29f, 0x1.6a09e60000000p+29f, 0x1.5ab07e0000000p+29f, 0x1.4bfdae0000000p+29f, 0x1.3dea640000000p+29f, 0x1.306fe00000000p+29f, 0x1.2387a60000000p+29f, 0x1.172b840000000p+29f, 0x1.0b55860000000p+29f},
     {0x0.0p+0f, 0x1.61428e0000000p-28f, -0x1.a5217c0000000p-28f, -0x1.6961b40000000p-28f, -0x1.f9c3040000000p-27f, 0x1.a3b5e40000000p-28f, 0x1.67a1ca0000000p-28f, -0x1.05cb440000000p-25f, 0x1.26055c0000000p-26f, -0x1.00d8ac0000000p-27f, -0x1.0a35500000000p-25f, 0x1.370be40000000p-25f, 0x1.1250020000000p-25f, 0x1.9649040000000p-25f, -0x1.9c0c220000000p-27f, 0x1.8d96d40000000p-25f},
     {0x1.0000000000000p+0f, 0x1.0b55860000000p+0f, 0x1.172b840000000p+0f, 0x1.2387a60000000p+0f, 0x1.306fe00000000p+0f, 0x1.3dea640000000p+0f, 0x1.4bfdae0000000p+0f, 0x1.5ab07e0000000p+0f, 0x1.6a09e60000000p+0f, 0x1.7a11480000000p+0f, 0x1.8ace540000000p+0f, 0x1.9c49180000000p+0f, 0x1.ae89fa0000000p+0f, 0x1.c199be0000000p+0f, 0x1.d5818e0000000p+0f, 0x1.ea4afa0000000p+0f},
@@ -145,7 +147,7 @@ alignas(64) inline constexpr Exp2Float<16, 4> kExp2Float16 = {
     {0x1.0000000000000p-1f, 0x1.5555560000000p-3f, 0x1.5556b40000000p-5f, 0x1.1111d80000000p-7f}};
 
 // |r| <= ln 2 / 16
-alignas(64) inline constexpr Exp2Float<8, 3> kExp2Float8 = {
+alignas(64) KERNEL_ARRAY Exp2Float<8, 3> kExp2Float8 = {
     {0x1.0000000000000p+29f, 0x1.d5818e0000000p+28f, 0x1.ae89fa0000000p+28f, 0x1.8ace540000000p+28f, 0x1.6a09e60000000p+28f, 0x1.4bfdae0000000p+28f, 0x1.306fe00000000p+28f, 0x1.172b840000000p+28f},
     {0x0.0p+0f, -0x1.a5217c0000000p-28f, -0x1.f9c3040000000p-27f, 0x1.67a1ca0000000p-28f, 0x1.26055c0000000p-26f, -0x1.0a35500000000p-25f, 0x1.1250020000000p-25f, -0x1.9c0c220000000p-27f},
     {0x1.0000000000000p+0f, 0x1.172b840000000p+0f, 0x1.306fe00000000p+0f, 0x1.4bfdae0000000p+0f, 0x1.6a09e60000000p+0f, 0x1.8ace540000000p+0f, 0x1.ae89fa0000000p+0f, 0x1.d5818e0000000p+0f},
@@ -160,12 +162,12 @@ struct HalfExp2 {
 };
 
 // |r| <= ln 2 / 16; moved, in units in the last place: 2 by +2, 4 by +1, 5 by +1
-alignas(64) inline constexpr HalfExp2<8, 4> kHalfExp2By8 = {
+alignas(64) KERNEL_ARRAY HalfExp2<8, 4> kHalfExp2By8 = {
     {0x3f800000, 0x3f7b95c2, 0x3f7837f2, 0x3f75fed7, 0x3f7504f4, 0x3f75672b, 0x3f7744fd, 0x3f7ac0c7},
     {0x1.0000000000000p+0f, -0x1.0000000000000p+0f, 0x1.0000000000000p-1f, -0x1.5555560000000p-3f}};
 
 // |r| <= ln 2 / 32; moved, in units in the last place: 1 by -3, 4 by +1, 7 by -8, 8 by +11, 15 by +9
-alignas(64) inline constexpr HalfExp2<16, 3> kHalfExp2By16 = {
+alignas(64) KERNEL_ARRAY HalfExp2<16, 3> kHalfExp2By16 = {
     {0x3f800000, 0x3f7daac0, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f1, 0x3f76f532, 0x3f75fed7, 0x3f755837, 0x3f7504fe, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d2586},
     {0x1.0000000000000p+0f, -0x1.0000000000000p+0f, 0x1.0000000000000p-1f}};
 

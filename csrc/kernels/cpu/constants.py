@@ -106,7 +106,7 @@ def exp2_float(entries: int, degree: int) -> list[str]:
     coefficients = [to_float32(c) for c in interpolate(exp_remainder, bound, degree)]
     return [
         f"// |r| <= ln 2 / {2 * entries}",
-        f"alignas(64) inline constexpr Exp2Float<{entries}, {degree + 1}> kExp2Float{entries} = {{",
+        f"alignas(64) KERNEL_ARRAY Exp2Float<{entries}, {degree + 1}> kExp2Float{entries} = {{",
         f"    {float_list([value * 2**up for value in table])},",
         f"    {float_list(errors)},",
         f"    {float_list(powers)},",
@@ -167,7 +167,7 @@ def half_exp2(entries: int, degree: int) -> list[str]:
     comment = ", ".join(f"{j} by {offset:+d}" for j, offset in enumerate(moved) if offset)
     return [
         f"// |r| <= ln 2 / {2 * entries}; moved, in units in the last place: {comment}",
-        f"alignas(64) inline constexpr HalfExp2<{entries}, {degree + 1}> kHalfExp2By{entries} = {{",
+        f"alignas(64) KERNEL_ARRAY HalfExp2<{entries}, {degree + 1}> kHalfExp2By{entries} = {{",
         "    {" + ", ".join(f"0x{pattern:08x}" for pattern in patterns) + "},",
         f"    {float_list(signed)}}};",
         "",
@@ -190,7 +190,7 @@ def half_constants() -> list[str]:
 
 
 def array(name: str, values: list[mpf], meaning: str) -> list[str]:
-    lines = [f"// {meaning}", f"alignas(64) inline constexpr double {name}[{len(values)}] = {{"]
+    lines = [f"// {meaning}", f"alignas(64) KERNEL_ARRAY double {name}[{len(values)}] = {{"]
     lines += [f"    {literal(v)},  // {mpmath.nstr(v, 17)}" for v in values]
     return [*lines, "};", ""]
 
@@ -215,6 +215,8 @@ def constants() -> str:
         "#pragma once",
         "",
         "#include <cstdint>",
+        "",
+        '#include "../portable.h"',
         "",
         "namespace torch_sigmoid_ext::kernels::cpu {",
         "",

@@ -20,11 +20,11 @@
 namespace torch_sigmoid_ext::kernels::cpu {
 
 // 2^exponent, for -1022 <= exponent <= 1023.
-inline double power_of_two(std::int64_t exponent) {
+KERNEL_INLINE double power_of_two(std::int64_t exponent) {
   return std::bit_cast<double>(static_cast<std::uint64_t>(exponent + 1023) << 52);
 }
 
-inline double sigmoid_core(double x) {
+KERNEL_INLINE double sigmoid_core(double x) {
   x = x > 20.0 ? 20.0 : x;  // written so that NaN passes
   x = x < -110.0 ? -110.0 : x;
   const double shifted = x * kLog2E + kRoundToInteger;

@@ -22,7 +22,7 @@ struct Half {
   static constexpr std::uint16_t kInfinity = 0x7fff & ~((1 << kFractionBits) - 1);
 
   // Exact: every value of both types is a double.
-  double to_double() const {
+  KERNEL_INLINE double to_double() const {
     const int magnitude = bits & 0x7fff;
     const int fraction = magnitude & ((1 << kFractionBits) - 1);
     const int exponent = magnitude >> kFractionBits;
@@ -45,7 +45,7 @@ struct Half {
   // its encoding is (e - kMinExponent) · 2^kFractionBits + n: the hidden bit carries into the
   // exponent, as does a fraction that rounds up to the next power of two. Below 2^kMinExponent, e
   // stays there.
-  static Half from_double(double value) {
+  KERNEL_INLINE static Half from_double(double value) {
     const auto pattern = std::bit_cast<std::uint64_t>(value);
     const auto sign = static_cast<std::uint16_t>((pattern >> 48) & kSign);
     const double magnitude = std::fabs(value);

@@ -20,13 +20,13 @@ namespace torch_sigmoid_ext::kernels::cpu {
 
 // A subnormal result is rounded as an integer, of 2^-149 each, which is its bits: a CPU that is set to
 // flush subnormals would lose it in a conversion.
-inline float round_to_float(double y) {
+KERNEL_INLINE float round_to_float(double y) {
   if (!(y < 0x1p-126)) return static_cast<float>(y);
   return std::bit_cast<float>(
       static_cast<std::uint32_t>((y * 0x1p149 + kRoundToInteger) - kRoundToInteger));
 }
 
-inline float sigmoid(float input) {
+KERNEL_INLINE float sigmoid(float input) {
   const double x = input;
   const double near_zero = 0.5 + x * 0x1.ffffff8p-3;  // exact product; the slope is (1 - 2^-26) / 4
   const double y = std::fabs(x) < kNearZero ? near_zero : sigmoid_core(x);
