@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "../../csrc/kernels/contract.h"
+
 namespace proof {
 
 inline constexpr std::uint64_t kChunk = 1u << 14;  // its buffers stay in the cache
@@ -29,6 +31,22 @@ void for_each_chunk(std::uint64_t total, const Work& work) {
     });
   }
   for (auto& thread : threads) thread.join();
+}
+
+// The results of the inputs where each lies beside an infinity: the paths of kernels that take blocks of
+// all kinds are others than those of blocks of neighbours.
+template <class F>
+void run_beside_infinities(torch_sigmoid_ext::kernels::Sigmoid kernel,
+                           const std::vector<typename F::Bits>& inputs,
+                           std::vector<typename F::Bits>& outputs) {
+  using Bits = typename F::Bits;
+  static thread_local std::vector<Bits> pairs;
+  pairs.assign(2 * inputs.size(), F::kInfinity);
+  for (std::size_t i = 0; i < inputs.size(); ++i) pairs[2 * i] = inputs[i];
+  kernel(pairs.data(), sizeof(Bits), pairs.data(), sizeof(Bits),
+         static_cast<std::int64_t>(pairs.size()));
+  outputs.resize(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) outputs[i] = pairs[2 * i];
 }
 
 }  // namespace proof

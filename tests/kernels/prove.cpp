@@ -32,6 +32,7 @@ struct Tally {
   std::uint64_t inversions = 0;          // σ(x) > σ(x') for neighbours x < x'
   std::uint64_t inversions_at_ends = 0;  // those with |x| > 16
   std::uint64_t lost = 0;                // 0, though σ(x) rounds to more
+  std::uint64_t moved = 0;               // other bits beside infinities
   double worst_ulp = 0;
   double worst_input = 0;
   double seconds = 0;  // in the kernel, summed over threads
@@ -43,6 +44,7 @@ struct Tally {
     inversions += other.inversions;
     inversions_at_ends += other.inversions_at_ends;
     lost += other.lost;
+    moved += other.moved;
     seconds += other.seconds;
     worse(other.worst_ulp, other.worst_input);
   }
@@ -137,6 +139,12 @@ void check(std::uint64_t every, std::uint64_t first, std::uint64_t count,
                        static_cast<std::int64_t>(numel));
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     tallies[s].seconds = taken.count();
+    static thread_local std::vector<Bits> beside;
+    proof::run_beside_infinities<F>(subjects[s].kernel, inputs, beside);
+    for (std::uint64_t i = 0; i < count && beside != outputs[s]; ++i) {
+      const bool nan = F::is_nan(beside[i]) && F::is_nan(outputs[s][i]);
+      if (beside[i] != outputs[s][i] && !nan) ++tallies[s].moved;
+    }
   }
   // Sets whose outputs are the same bits, as they ought to be, are judged once.
   std::vector<std::size_t> judged_as(subjects.size());
@@ -180,9 +188,10 @@ void check(std::uint64_t every, std::uint64_t first, std::uint64_t count,
     }
   }
   for (std::size_t s = 0; s < subjects.size(); ++s) {
-    const double seconds = tallies[s].seconds;
+    const Tally own = tallies[s];
     tallies[s] = tallies[judged_as[s]];
-    tallies[s].seconds = seconds;
+    tallies[s].seconds = own.seconds;
+    tallies[s].moved = own.moved;
   }
 }
 
@@ -227,15 +236,15 @@ bool print_survey(const char* name, std::uint64_t every, std::uint64_t inputs,
 }
 
 bool print_exact(const std::vector<Subject>& subjects) {
-  std::printf("  %-8s %10s  %9s %-16s  %-16s  %s\n", "exact", "misrounded", "worst ULP", "at x",
-              "hash of outputs", "seconds");
+  std::printf("  %-8s %10s  %9s %-16s  %-16s  %7s  %s\n", "exact", "misrounded", "worst ULP",
+              "at x", "hash of outputs", "seconds", "moved");
   bool proved = true;
   for (const Subject& subject : subjects) {
     const Tally& total = subject.total;
-    std::printf("  %-8s %10llu  %9.7f %-16a  %016llx  %.2f\n", subject.name,
+    std::printf("  %-8s %10llu  %9.7f %-16a  %016llx  %7.2f  %5llu\n", subject.name,
                 count(total.misrounded), total.worst_ulp, total.worst_input, count(total.hash),
-                total.seconds);
-    proved = proved && total.misrounded == 0;
+                total.seconds, count(total.moved));
+    proved = proved && total.misrounded == 0 && total.moved == 0;
   }
   return proved;
 }
@@ -244,22 +253,23 @@ bool print_exact(const std::vector<Subject>& subjects) {
 // same bits from every set.
 bool print_fast(const std::vector<Subject>& subjects) {
   constexpr double kWorstUlp = 2.5;
-  std::printf("  %-8s %10s  %9s %-16s  %-16s  %7s  %10s  %8s  %4s  %7s\n", "fast", "misrounded",
-              "worst ULP", "at x", "hash of outputs", "seconds", "inversions", "|x| > 16", "lost",
-              "outside");
+  std::printf("  %-8s %10s  %9s %-16s  %-16s  %7s  %5s  %10s  %8s  %4s  %7s\n", "fast",
+              "misrounded", "worst ULP", "at x", "hash of outputs", "seconds", "moved",
+              "inversions", "|x| > 16", "lost", "outside");
   bool proved = true;
   for (const Subject& subject : subjects) {
     const Tally& total = subject.total;
-    std::printf("  %-8s %10llu  %9.7f %-16a  %016llx  %7.2f  %10llu  %8llu  %4llu  %7llu\n",
+    std::printf("  %-8s %10llu  %9.7f %-16a  %016llx  %7.2f  %5llu  %10llu  %8llu  %4llu  %7llu\n",
                 subject.name, count(total.misrounded), total.worst_ulp, total.worst_input,
-                count(total.hash), total.seconds, count(total.inversions),
+                count(total.hash), total.seconds, count(total.moved), count(total.inversions),
                 count(total.inversions_at_ends), count(total.lost), count(total.outside));
     proved = proved && total.worst_ulp <= kWorstUlp && total.outside == 0 && total.lost == 0 &&
-             total.inversions_at_ends == 0 && total.hash == subjects.front().total.hash;
+             total.inversions_at_ends == 0 && total.moved == 0 &&
+             total.hash == subjects.front().total.hash;
   }
   std::printf(
       "  inversions: σ(x) > σ(x') for neighbours x < x'; lost: 0 where σ(x) rounds to more;\n"
-      "  outside: of [0, 1]\n");
+      "  outside: of [0, 1]; moved: other bits where each input lies beside an infinity\n");
   return proved;
 }
 
