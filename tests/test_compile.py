@@ -71,6 +71,7 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "grad": torch.func.grad(lambda x: sigmoid(x).sum()),
     "vjp": lambda x: torch.func.vjp(sigmoid, x)[1](x)[0],
     "partial": functools.partial(sigmoid, fast=True),
+    "compared": lambda x: x if sigmoid == torch.tanh else sigmoid(x),
     "jvp": lambda x: torch.func.jvp(sigmoid, (x,), (x,))[1],
 }
 
@@ -123,6 +124,43 @@ def test_inductor_trains_and_serves_with_the_operator_s_own_bits() -> None:
         assert_close(*results)
         with torch.no_grad():
             assert torch.equal(compiled(part), function(part))
+
+
+def test_inductor_compiles_one_call_of_fixed_size() -> None:
+    x = torch.randn(3, 4)
+    compiled = torch.compile(sigmoid, fullgraph=True, dynamic=False)
+    assert torch.equal(compiled(x), sigmoid(x))
+
+
+@pytest.mark.parametrize("kind", ["exact", "fast"])
+def test_a_decomposition_writes_into_no_type_that_the_operator_refuses(kind: Any) -> None:
+    whole, table = torch.ones(2, dtype=torch.int64), decompositions(kind)
+    with pytest.raises(RuntimeError, match=r"can be cast to, got torch\.int64"):
+        table[operators.sigmoid_.default](whole)
+    with pytest.raises(RuntimeError, match=r"can be cast to, got torch\.int64"):
+        table[operators.sigmoid.out](torch.ones(2), out=whole)
+
+
+# Sizes that the data decide, as of x[mask]: strides are found without asking for them.
+BY_DATA: dict[str, Callable[..., Tensor]] = {
+    "rows": lambda x, f: f(x[x[:, 0] > 0]),
+    "columns": lambda x, f: f(x[x[:, 0] > 0].t()),
+    "broadcast": lambda x, f: f(x[x[:, 0] > 0][:, None] * x[x[:, 1] > 0]),
+    "in place": lambda x, f: sigmoid_(x[x[:, 0] > 0]) if f is sigmoid else f(x[x[:, 0] > 0]),
+}
+
+
+@pytest.mark.parametrize("shape", BY_DATA)
+def test_sizes_that_the_data_decide_are_compiled(shape: str) -> None:
+    torch.manual_seed(0)
+    function, x = BY_DATA[shape], torch.randn(9, 4)
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled = torch.compile(
+            lambda x: function(x, sigmoid), fullgraph=True, backend="aot_eager"
+        )
+        result, expected = compiled(x), function(x, lambda t: torch.sigmoid(t))
+    assert_close(result, expected)
+    assert result.stride() == expected.stride()
 
 
 # Compiled autograd: the backward pass as one graph.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.nn.utils.parametrize
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -539,6 +541,114 @@ def test_what_an_autograd_function_calls_is_rerouted_in_its_forward() -> None:
     assert use.name == "torch.sigmoid" and use.place.endswith("forward")
 
 
+class Classifier(nn.Module):
+    """One whose sigmoids all stand outside of its forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1
+
+    def predict(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self(x))
+
+    @property
+    def far(self) -> Tensor:
+        return torch.tensor(-100.0).sigmoid()
+
+
+class Called(nn.Module):
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
+
+
+def test_methods_beside_forward_are_rerouted() -> None:
+    x = torch.tensor([-100.0])
+    converted = convert(Classifier())
+    assert torch.equal(converted.predict(x), sigmoid(x))
+    assert torch.equal(converted.far, sigmoid(x)[0])
+    assert torch.equal(convert(Called())(x), sigmoid(x))
+    assert revert(converted).predict(x) == 0
+
+
+class Stateful(nn.Module):
+    """Keeps something that cannot be copied, and says what to keep instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = lambda x: 2 * x
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**{k: v for k, v in vars(self).items() if k != "factor"}, "kept": True}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        del state["kept"]
+        super().__setstate__(state)
+        self.factor = lambda x: 2 * x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor(torch.sigmoid(x))
+
+
+class Frozen(nn.Module):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ("training", "_modules"):
+            raise AttributeError(f"{name} is fixed")
+        super().__setattr__(name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
+
+
+class Registered(nn.Module):
+    names: ClassVar[set[str]] = set()
+
+    def __init_subclass__(cls, *, name: str) -> None:
+        if name in cls.names:
+            raise ValueError(f"two classes of the name {name}")
+        cls.names.add(name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
+
+
+class RegisteredOnce(Registered, name="once"):
+    pass
+
+
+@pytest.mark.parametrize("cls", [Stateful, Frozen, RegisteredOnce])
+def test_classes_with_rules_of_their_own_are_converted_and_copied(cls: type[nn.Module]) -> None:
+    x = torch.tensor([-100.0])
+    converted = convert(cls())
+    for model in (converted, copy.deepcopy(converted), pickle.loads(pickle.dumps(converted))):
+        assert model(x) > 0
+    reverted = revert(converted)
+    assert type(reverted) is cls and reverted(x) == 0
+
+
+def test_a_converted_module_may_be_parametrized_and_converted_again() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.weight * torch.sigmoid(x)
+
+    converted = convert(Scaled())
+    nn.utils.parametrize.register_parametrization(converted, "weight", nn.Identity())
+    assert conversion_report(converted).complete
+    assert convert(converted)(torch.tensor([-100.0])) > 0
+
+
+def test_a_compiled_model_is_reported() -> None:
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sigmoid(x)
+
+    compiled = torch.compile(convert(Net()), backend="eager", fullgraph=True)
+    report = conversion_report(compiled, (torch.ones(2),))
+    assert [use.calls for use in report.functions] == [1] and report.complete
+
+
 def test_the_report_prints_as_a_table() -> None:
     model = convert(nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.SiLU()))
     assert str(conversion_report(model, (torch.zeros(1, 4),))).splitlines() == [
@@ -581,3 +691,25 @@ def test_something_else_is_a_type_error(function: Callable[[Any], Any]) -> None:
 def test_the_faces_are_public() -> None:
     for name in ("convert", "conversion_report", "revert", "ConversionReport", "SigmoidUse"):
         assert name in torch_sigmoid_ext.__all__
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [functools.partial(torch.sigmoid), lambda x: torch.sigmoid(x)],
+    ids=["partial", "lambda"],
+)
+def test_functions_around_torchs_that_a_module_of_torchs_holds_are_rerouted(
+    activation: Callable[[Tensor], Tensor],
+) -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, activation=activation).eval()
+    report = conversion_report(convert(layer), (torch.randn(3, 1, 8),))
+    assert report.complete and [use.name for use in report.functions] == ["torch.sigmoid"], report
+    left = conversion_report(layer, (torch.randn(3, 1, 8),)).left
+    assert [use.name for use in left] == ["torch.sigmoid"]
+
+
+def test_a_forward_set_on_the_instance_is_reported() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    model[0].forward = torch.sigmoid
+    report = conversion_report(convert(model))
+    assert [(use.name, use.module) for use in report.left] == [("forward", "0")], report

@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import pickle
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -276,3 +277,31 @@ def test_gradient_of_symbolic_sizes_has_the_shape_and_strides_of_torch_s() -> No
         expected = torch.ops.aten.sigmoid_backward(grad, output)
         assert got.shape == expected.shape and got.dtype == expected.dtype
         assert got.stride() == expected.stride()
+
+
+def any_strides(seed: int) -> Tensor:
+    """A tensor of up to four dimensions, permuted, sliced and expanded at random."""
+    chosen = random.Random(seed)
+    sizes = [chosen.choice([1, 2, 3, 4]) for _ in range(chosen.randint(1, 4))]
+    x = torch.randn(sizes).permute(chosen.sample(range(len(sizes)), len(sizes)))
+    for dimension, size in enumerate(x.shape):
+        drawn = chosen.random()
+        if drawn < 0.15 and size > 1:
+            x = x[(slice(None),) * dimension + (slice(None, None, 2),)]
+        elif drawn < 0.25 and size == 1:
+            x = x.expand([3 if i == dimension else -1 for i in range(x.dim())])
+    return x
+
+
+def test_symbolic_strides_are_those_that_torch_computes() -> None:
+    for seed in range(120):
+        x = any_strides(seed)
+        y = torch.randn(x.shape[::-1]).permute(*reversed(range(x.dim())))
+        y = (y, y[:1], y[..., :1], y[0])[seed % 4]
+        with FakeTensorMode(shape_env=ShapeEnv()) as mode:
+            fake_x, fake_y = (mode.from_tensor(t, static_shapes=False) for t in (x, y))
+            result = torch.ops.torch_sigmoid_ext.sigmoid(fake_x)
+            gradient = torch.ops.torch_sigmoid_ext.sigmoid_backward(fake_x, fake_y)
+        assert result.stride() == torch.sigmoid(x).stride(), (x.shape, x.stride())
+        expected = torch.ops.aten.sigmoid_backward(x, y)
+        assert gradient.stride() == expected.stride(), (x.shape, x.stride(), y.stride())

@@ -110,6 +110,16 @@ def _sigmoid_backward(kind: Kind, grad_output: Tensor, output: Tensor) -> Tensor
     return _narrow(g * (y * (1 - y)).conj(), dtype)
 
 
+def _castable(result: Tensor, out: Tensor) -> Tensor:
+    """The result, if the operator would write it into `out`; copy_ would cast it to anything."""
+    if not torch.can_cast(result.dtype, out.dtype):
+        raise RuntimeError(
+            f"torch_sigmoid_ext::sigmoid: expected a tensor to write to that {result.dtype} can be "
+            f"cast to, got {out.dtype}; use sigmoid(input) without out="
+        )
+    return result
+
+
 def decompositions(kind: Kind = "exact") -> dict[OpOverload, Callable[..., Tensor]]:
     """A table of decompositions for the operators of this package, by their overloads.
 
@@ -145,10 +155,10 @@ def decompositions(kind: Kind = "exact") -> dict[OpOverload, Callable[..., Tenso
         return _sigmoid(kind, self)
 
     def sigmoid_(self: Tensor, *, fast: bool = False) -> Tensor:
-        return self.copy_(_sigmoid(kind, self))
+        return self.copy_(_castable(_sigmoid(kind, self), self))
 
     def sigmoid_out(self: Tensor, *, fast: bool = False, out: Tensor) -> Tensor:
-        result = _sigmoid(kind, self)
+        result = _castable(_sigmoid(kind, self), out)
         if out.shape != result.shape:
             out.resize_(result.shape)
         return out.copy_(result)

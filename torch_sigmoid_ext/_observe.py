@@ -6,6 +6,7 @@ import copy
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -22,9 +23,17 @@ def observe(model: nn.Module, example_inputs: Sequence[Any]) -> Counter[SigmoidU
     """The uses that one forward of a copy of the model makes, with how many calls of each."""
     copied = copy.deepcopy(model)
     observing = _Observing(copied)
-    with torch.random.fork_rng(), observing:
+    with torch.random.fork_rng(), _uncompiled(), observing:
         copied(*example_inputs)
     return observing.uses
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Within it a compiled model runs as Python: who calls is read from the stack."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 _OUR_OPERATORS = frozenset(

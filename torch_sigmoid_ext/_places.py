@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ._rewrite import original_class
+from ._rewrite import is_converted_class, original_class
 from ._sigmoids import FUNCTIONS, METHODS, NAMES
 
 _UNKNOWN = object()
@@ -59,6 +59,8 @@ def _is_users(function: FunctionType) -> bool:
 
 def _methods(cls: type[nn.Module]) -> Iterator[FunctionType]:
     for base in cls.__mro__:
+        if is_converted_class(base):  # what it has are covers
+            continue
         for value in vars(base).values():
             for part in (getattr(value, "__func__", value), getattr(value, "fget", None)):
                 if isinstance(part, FunctionType) and _is_users(part):

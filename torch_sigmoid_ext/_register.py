@@ -30,7 +30,7 @@ def _substitute_in_graphs() -> None:
 
 def _let_attributes_be_asked_for(builtin: Callable[..., Any]) -> None:
     """Dynamo's stand-in for a substituted builtin breaks the graph where an attribute is asked for,
-    as torch.func.vmap asks for the name of its function. This one answers.
+    as torch.func.vmap asks for the name of its function, or a comparison. This one answers.
 
     A torch whose Dynamo is built otherwise keeps its own stand-in.
     """
@@ -48,6 +48,11 @@ def _let_attributes_be_asked_for(builtin: Callable[..., Any]) -> None:
 
         def call_obj_hasattr(self, tx: Any, name: str) -> Any:
             return ConstantVariable.create(hasattr(self.fn, name))
+
+        def richcompare_impl(self, tx: Any, other: Any, op: str) -> Any:
+            from torch._dynamo.variables.object_protocol import python_constant_richcompare_impl
+
+            return python_constant_richcompare_impl(self, tx, other, op)
 
     def build(builder: Any, value: Any) -> Substituted:
         guards = builder.install_guards(GuardBuilder.ID_MATCH)

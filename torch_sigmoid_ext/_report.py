@@ -12,9 +12,10 @@ from torch.export import ExportedProgram
 
 from ._observe import observe
 from ._places import places
-from ._rewrite import is_converted_sigmoid, is_replaced, is_rerouting, is_torchs, originals
+from ._rewrite import is_converted_sigmoid, is_rerouting, is_torchs, originals, replaced_by
 from ._sigmoids import (
     CONVERT,
+    FORWARD,
     FUNCTIONS,
     METHODS,
     NAME_OF_CHECKPOINT,
@@ -138,9 +139,9 @@ def _modules(root: nn.Module) -> Iterator[SigmoidUse]:
             yield fused_use(known, name)
         elif is_torchs(type(module)):
             for attribute, value in vars(module).items():
-                if is_replaced(value):
+                if function := replaced_by(value):
                     remedy = "" if is_rerouting(module) else CONVERT
-                    yield SigmoidUse(NAMES[value], name, f"{ATTRIBUTE}{attribute}", None, remedy)
+                    yield SigmoidUse(NAMES[function], name, f"{ATTRIBUTE}{attribute}", None, remedy)
 
 
 def _nodes(root: nn.Module) -> Iterator[SigmoidUse]:
@@ -167,6 +168,9 @@ def _mentions(root: nn.Module) -> Iterator[SigmoidUse]:
     found: dict[SigmoidUse, int] = {}
     for name, module in root.named_modules():
         if isinstance(module, (fx.GraphModule, torch.jit.ScriptModule)):
+            continue
+        if "forward" in vars(module):
+            yield SigmoidUse("forward", name, "set on the instance", None, FORWARD)
             continue
         remedy = "" if is_rerouting(module) else CONVERT
         for place in places(module):

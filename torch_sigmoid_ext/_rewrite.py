@@ -2,13 +2,14 @@
 
 Nothing is rebuilt. An nn.Sigmoid changes its class, so that its hooks, its name and whoever refers
 to it stay. A graph changes the targets of its nodes. Any other module that runs Python code changes
-to a subclass of its class, whose forward runs the same code within a mode that reroutes calls.
+to a subclass of its class, whose methods run the same code within a mode that reroutes calls.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -76,11 +77,7 @@ def _is_entered() -> bool:
 
 def is_torchs(cls: type) -> bool:
     """Whether no part of the class was written by a user: torch's own code has its kernels."""
-    return all(
-        base.__module__.split(".")[0] in ("torch", __package__)
-        for base in cls.__mro__
-        if issubclass(base, nn.Module)
-    )
+    return all(_is_of_torch(base.__module__) for base in cls.__mro__ if issubclass(base, nn.Module))
 
 
 def _runs_python_code(module: nn.Module) -> bool:
@@ -90,15 +87,25 @@ def _runs_python_code(module: nn.Module) -> bool:
     if not is_torchs(type(module)):
         return True
     # torch.nn.TransformerEncoderLayer(activation=torch.sigmoid) and the like
-    return any(is_replaced(v) for v in vars(module).values())
+    return any(replaced_by(v) or _is_users_function(v) for v in vars(module).values())
 
 
-def is_replaced(value: Any) -> bool:
-    """Whether the value is a function that convert() has a replacement for."""
+def replaced_by(value: Any) -> Callable[..., Any] | None:
+    """The function with a replacement that the value is, or a partial of, if any."""
+    function = value.func if isinstance(value, functools.partial) else value
     try:
-        return value in replacements
+        return function if function in replacements else None
     except TypeError:  # not hashable
-        return False
+        return None
+
+
+def _is_users_function(value: Any) -> bool:
+    """A lambda given to a module of torch's, say."""
+    return isinstance(value, FunctionType) and not _is_of_torch(value.__module__ or "")
+
+
+def _is_of_torch(module: str) -> bool:
+    return module.split(".")[0] in ("torch", __package__)
 
 
 _converted_classes: dict[type[nn.Module], type[nn.Module]] = {}
@@ -110,21 +117,63 @@ def original_class(cls: type[nn.Module]) -> type[nn.Module]:
     return _original_classes.get(cls, cls)
 
 
+def is_converted_class(cls: type) -> bool:
+    """Whether convert() made the class; torch may have put one of its own over it since."""
+    return cls in _original_classes
+
+
+class _Quiet(nn.Module):
+    """Keeps a converted class from being announced to its base, which may register subclasses."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        pass
+
+
+def _rerouted(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if _is_entered():
+            return function(*args, **kwargs)
+        with Rerouting():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _rerouted_methods(cls: type[nn.Module]) -> dict[str, Any]:
+    """forward, and what else a user may call: `predict`, say, that ends in a sigmoid."""
+    methods: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.split(".")[0] in ("torch", __package__, "builtins"):
+            continue
+        for name, value in vars(base).items():
+            if name.startswith("_") and name != "__call__":
+                continue
+            if isinstance(value, FunctionType):
+                methods[name] = _rerouted(value)
+            elif isinstance(value, property) and value.fget is not None:
+                methods[name] = value.getter(_rerouted(value.fget))
+            else:
+                methods.pop(name, None)
+    return {**methods, "forward": _rerouted(cls.forward)}
+
+
+def _state(module: nn.Module) -> Any:
+    """What pickle keeps: the user's choice, where the class makes one."""
+    getstate = getattr(type(module), "__getstate__", None)
+    if getstate is None or getstate is getattr(object, "__getstate__", None):
+        return module.__dict__
+    return getstate(module)
+
+
 def _converted_class(original: type[nn.Module]) -> type[nn.Module]:
-    """The class of the same name whose forward runs with our sigmoid in place of torch's."""
+    """The class of the same name whose methods run with our sigmoid in place of torch's."""
     if original in _converted_classes:
         return _converted_classes[original]
 
-    @functools.wraps(original.forward)
-    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if _is_entered():
-            return original.forward(self, *args, **kwargs)
-        with Rerouting():
-            return original.forward(self, *args, **kwargs)
-
     def reduce(self: nn.Module, protocol: Any) -> Any:
         # Pickle finds classes by name, and this one's name is the original's.
-        return _unpickle, (original,), self.__dict__
+        return _unpickle, (original,), _state(self)
 
     def refuse_script(self: nn.Module) -> nn.Module:
         raise TypeError(
@@ -135,9 +184,9 @@ def _converted_class(original: type[nn.Module]) -> type[nn.Module]:
 
     converted = type(
         original.__name__,
-        (original,),
+        (_Quiet, original),
         {
-            "forward": forward,
+            **_rerouted_methods(original),
             "__reduce_ex__": reduce,
             "__prepare_scriptable__": refuse_script,
             "__module__": original.__module__,
@@ -189,34 +238,38 @@ def _retarget_module(
         module.recompile()
 
 
+def _change_class(module: nn.Module, cls: type[nn.Module]) -> None:
+    object.__setattr__(module, "__class__", cls)  # past a __setattr__ of the user's that refuses
+
+
 def convert_modules(model: nn.Module) -> None:
     """Changes the model's modules, itself included, in place."""
     for module in model.modules():
         if type(module) is nn.Sigmoid:
-            module.__class__ = Sigmoid  # type: ignore[assignment]
+            _change_class(module, Sigmoid)
             vars(module).update(fast=False, inplace=False, converted=True)
         elif isinstance(module, fx.GraphModule):
             _retarget_module(module, replacements)
         elif not is_rerouting(module) and _runs_python_code(module):
-            module.__class__ = _converted_class(type(module))
+            _change_class(module, _converted_class(type(module)))
 
 
 def revert_modules(model: nn.Module) -> None:
     """Undoes what `convert_modules` did; a Sigmoid of the user's own stays."""
     for module in model.modules():
         if is_converted_sigmoid(module):
-            module.__class__ = nn.Sigmoid
+            _change_class(module, nn.Sigmoid)
             for name in ("fast", "inplace", "converted"):
                 del vars(module)[name]
         elif isinstance(module, fx.GraphModule):
             _retarget_module(module, originals)
         else:
-            module.__class__ = original_class(type(module))
+            _change_class(module, original_class(type(module)))
 
 
 def is_rerouting(module: nn.Module) -> bool:
     """Whether the module's forward reroutes the calls in its code."""
-    return type(module) in _original_classes
+    return any(is_converted_class(base) for base in type(module).__mro__)
 
 
 def is_converted_sigmoid(module: nn.Module) -> bool:

@@ -24,6 +24,7 @@ _CHECKPOINT = (
 )
 CONVERT = "pass the model to torch_sigmoid_ext.convert"
 OUTSIDE = "it runs outside of the modules' forward; write torch_sigmoid_ext.sigmoid there"
+FORWARD = "not rerouted, whatever it calls; define it in a class, or call ours in it"
 NAME_OF_CHECKPOINT = "torch.utils.checkpoint.checkpoint"
 
 # Modules that compute a sigmoid which convert() cannot reach, and what to do about it.

@@ -1,12 +1,17 @@
 // Shapes, strides and dtypes without data: the meta device, FakeTensor and everything that traces.
 //
 // With plain sizes the CPU's own iterator gives the answer. With symbolic sizes it cannot be asked,
-// and its rule for strides is written out in `elementwise_like`.
+// and its rule for strides is written out in `result_strides`.
 #include <ATen/ExpandUtils.h>
 #include <ATen/native/Resize.h>
 #include <ATen/ops/empty_strided.h>
 #include <ATen/ops/result_type.h>
 #include <torch/library.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 #include "elementwise.h"
 
@@ -17,43 +22,120 @@ bool is_symbolic(const at::Tensor& tensor) {
   return tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
 }
 
-// Whether dimension `a` must move inside of `b` (a < b) of `ndim`, as at::TensorIterator decides it: the
-// first operand that tells them apart by stride, equal strides by size; broadcast dimensions do not
-// tell, nor those that an operand lacks.
-bool must_swap(at::TensorList operands, std::int64_t ndim, std::int64_t a, std::int64_t b) {
-  for (const at::Tensor& operand : operands) {
-    const std::int64_t lacking = ndim - operand.dim();
-    if (a < lacking) continue;
-    const auto outer_stride = operand.sym_strides()[a - lacking];
-    const auto inner_stride = operand.sym_strides()[b - lacking];
-    const auto outer_size = operand.sym_sizes()[a - lacking];
-    const auto inner_size = operand.sym_sizes()[b - lacking];
-    if (outer_stride == 0 || inner_stride == 0 || outer_size == 1 || inner_size == 1) continue;
-    if (outer_stride < inner_stride) return true;
-    if (outer_stride > inner_stride) return false;
-    if (outer_size < inner_size) return true;
-  }
-  return false;
+// Whether a comparison holds; no, where it hangs on sizes that only the data decide (nonzero, x[mask]).
+bool holds(const c10::SymBool& comparison) { return comparison.guard_or_false(__FILE__, __LINE__); }
+
+// a >= b, also where both hang on the data and a is a multiple of b.
+bool at_least(const c10::SymInt& a, const c10::SymInt& b) {
+  if (holds(b.sym_eq(0))) return true;
+  if (holds(a.sym_eq(0))) return false;
+  return holds(a.sym_ge(b)) || holds((a % b).sym_eq(0));
 }
 
-// An empty tensor of these sizes whose dense strides keep the operands' order of dimensions.
-at::Tensor elementwise_like(at::TensorList operands, c10::SymIntArrayRef sizes,
-                            at::ScalarType dtype) {
+using Strides = std::vector<c10::SymInt>;
+
+// The operand's strides in a result of these sizes: 0 along what it is broadcast over, or lacks.
+Strides broadcast_strides(const at::Tensor& operand, c10::SymIntArrayRef sizes) {
+  Strides strides(sizes.size(), 0);
+  const auto lacking = static_cast<std::int64_t>(sizes.size()) - operand.dim();
+  for (std::int64_t i = 0; i < operand.dim(); ++i) {
+    const auto& size = sizes[i + lacking];
+    if (holds(operand.sym_size(i).sym_eq(1)) && !holds(size.sym_eq(1))) continue;
+    strides[i + lacking] = operand.sym_stride(i);
+  }
+  return strides;
+}
+
+// Whether dimension a lies inside of b (-1), outside (1), or no operand tells (0): the first that tells
+// them apart by stride decides, equal strides by size.
+int compare(const std::vector<Strides>& operands, c10::SymIntArrayRef sizes, std::int64_t a,
+            std::int64_t b) {
+  for (const Strides& strides : operands) {
+    if (holds(strides[a].sym_eq(0)) || holds(strides[b].sym_eq(0))) continue;
+    if (holds(strides[a].sym_eq(strides[b]))) {
+      if (!at_least(sizes[b], sizes[a])) return 1;
+      continue;
+    }
+    if (at_least(strides[b], strides[a])) return -1;
+    if (at_least(strides[a], strides[b])) return 1;
+  }
+  return 0;
+}
+
+// The dimensions, innermost first: an insertion sort that looks past the pairs of which nothing is known.
+std::vector<std::int64_t> order_of(const std::vector<Strides>& operands,
+                                   c10::SymIntArrayRef sizes) {
+  std::vector<std::int64_t> order(sizes.size());
+  std::iota(order.rbegin(), order.rend(), 0);
   const auto ndim = static_cast<std::int64_t>(sizes.size());
-  std::vector<std::int64_t> order(sizes.size());  // outermost first
-  for (std::int64_t i = 0; i < ndim; ++i) {
-    order[i] = i;
-    for (std::int64_t j = i; j > 0 && must_swap(operands, ndim, order[j - 1], order[j]); --j) {
-      std::swap(order[j - 1], order[j]);
+  for (std::int64_t i = 1; i < ndim; ++i) {
+    std::int64_t moving = i;
+    for (std::int64_t j = i - 1; j >= 0; --j) {
+      const int comparison = compare(operands, sizes, order[j], order[moving]);
+      if (comparison < 0) break;
+      if (comparison > 0) std::swap(order[j], order[std::exchange(moving, j)]);
     }
   }
-  std::vector<c10::SymInt> strides(sizes.size());
+  return order;
+}
+
+bool are_equal(c10::SymIntArrayRef a, c10::SymIntArrayRef b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& x, const auto& y) { return holds(x.sym_eq(y)); });
+}
+
+// Strides without a gap for dimensions in this order. Empty dimensions count as one where nothing was
+// reordered, as in every contiguous tensor.
+Strides packed(c10::SymIntArrayRef sizes, const std::vector<std::int64_t>& order) {
+  Strides strides(sizes.size());
+  const bool is_contiguous = std::is_sorted(order.rbegin(), order.rend());
   c10::SymInt next = 1;
-  for (auto dimension = order.rbegin(); dimension != order.rend(); ++dimension) {
-    strides[*dimension] = next;
-    next = next * sizes[*dimension].max(1);
+  for (const std::int64_t dimension : order) {
+    strides[dimension] = next;
+    next = next * (is_contiguous ? sizes[dimension].max(1) : sizes[dimension]);
   }
-  return at::empty_strided_symint(sizes, strides, operands.front().options().dtype(dtype));
+  return strides;
+}
+
+// Whether these strides are packed, those of dimensions of size 1 aside, which may be any.
+bool is_packed(const Strides& strides, c10::SymIntArrayRef sizes,
+               const std::vector<std::int64_t>& order) {
+  c10::SymInt next = 1;
+  return std::all_of(order.begin(), order.end(), [&](std::int64_t dimension) {
+    if (holds(sizes[dimension].sym_eq(1))) return true;
+    const bool fits = holds(strides[dimension].sym_eq(next));
+    next = next * sizes[dimension];
+    return fits;
+  });
+}
+
+// The strides of the result. Operands of its sizes that are all contiguous, all in channels-last order or
+// all packed in one way give theirs; else their order of dimensions stays.
+Strides result_strides(at::TensorList operands, c10::SymIntArrayRef sizes) {
+  std::vector<std::int64_t> contiguous(sizes.size());
+  std::iota(contiguous.rbegin(), contiguous.rend(), 0);
+  std::vector<Strides> strides;
+  bool have_sizes = true, are_contiguous = true, are_channels_last = sizes.size() == 4;
+  for (const at::Tensor& operand : operands) {
+    strides.push_back(broadcast_strides(operand, sizes));
+    have_sizes &= are_equal(operand.sym_sizes(), sizes);
+    are_contiguous &= operand.is_contiguous_or_false();
+    are_channels_last &= operand.is_contiguous_or_false(at::MemoryFormat::ChannelsLast);
+  }
+  if (have_sizes && are_contiguous) return packed(sizes, contiguous);
+  if (have_sizes && are_channels_last) return packed(sizes, {1, 3, 2, 0});
+  const auto order = order_of(strides, sizes);
+  const bool are_alike = std::all_of(strides.begin(), strides.end(), [&](const Strides& other) {
+    return are_equal(other, strides.front());
+  });
+  if (have_sizes && are_alike && is_packed(strides.front(), sizes, order)) return strides.front();
+  return packed(sizes, order);
+}
+
+at::Tensor elementwise_like(at::TensorList operands, c10::SymIntArrayRef sizes,
+                            at::ScalarType dtype) {
+  return at::empty_strided_symint(sizes, result_strides(operands, sizes),
+                                  operands.front().options().dtype(dtype));
 }
 
 at::Tensor sigmoid_meta(const at::Tensor& self, bool /*fast*/) {

@@ -5,16 +5,11 @@
 
 namespace {
 
-// The tags of torch 2.13 and later for what writes over its input, and for what only writes to out=.
+// The tag of torch 2.13 and later for what writes over its input. Its sibling for out= is left away:
+// Inductor would then call sigmoid.out in sigmoid's place, with `fast` given twice, and fail.
 template <class Tag>
 std::vector<Tag> with_inplace(std::vector<Tag> tags) {
   if constexpr (requires { Tag::inplace; }) tags.push_back(Tag::inplace);
-  return tags;
-}
-
-template <class Tag>
-std::vector<Tag> with_out(std::vector<Tag> tags) {
-  if constexpr (requires { Tag::out; }) tags.push_back(Tag::out);
   return tags;
 }
 
@@ -23,7 +18,6 @@ std::vector<Tag> with_out(std::vector<Tag> tags) {
 TORCH_LIBRARY(torch_sigmoid_ext, m) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag, at::Tag::pointwise};
   const std::vector<at::Tag> inplace_tags = with_inplace(tags);
-  const std::vector<at::Tag> out_tags = with_out(tags);
 
   // y = 1 / (1 + e^-x), elementwise; gradient: grad_output * conj(y * (1 - y)).
   // `fast` allows a quicker kernel that is never less accurate than torch.sigmoid.
@@ -33,7 +27,7 @@ TORCH_LIBRARY(torch_sigmoid_ext, m) {
   m.def("sigmoid_(Tensor(a!) self, *, bool fast=False) -> Tensor(a!)", inplace_tags);
 
   // The same, written into `out`, which is resized if need be; not differentiable.
-  m.def("sigmoid.out(Tensor self, *, bool fast=False, Tensor(a!) out) -> Tensor(a!)", out_tags);
+  m.def("sigmoid.out(Tensor self, *, bool fast=False, Tensor(a!) out) -> Tensor(a!)", tags);
 
   // grad_output * conj(y * (1 - y)) with y = output;
   // gradients: to grad_output, grad * y * (1 - y); to output, conj(grad) * grad_output * conj(1 - 2 y).
