@@ -190,7 +190,11 @@ def _files(directory: Path) -> dict[str, Path]:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):  # weights may be larger than memory
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _sha256_of_fields(fields: dict[str, Any]) -> str:

@@ -83,15 +83,20 @@ def export(
     ],
     output: Output,
     format: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="torchscript, onnx; default: both.")
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="torchscript, onnx, pt2 (torch.export), aoti (compiled by AOTInductor); default: "
+            "the first three.",
+        ),
     ] = None,
     sigmoid: Annotated[
         str,
         typer.Option(
             metavar="NAME",
             help="What it becomes in ONNX: exact (float64 inside, the operator's bits), stable "
-            "(float32, keeps the tails) or native (one Sigmoid node, whatever the runtime makes of "
-            "it).",
+            "(float32, keeps the tails), native (one Sigmoid node, whatever the runtime makes of "
+            "it) or function (exact, as a function that a runtime may replace by its kernel).",
         ),
     ] = "exact",
     input: Annotated[
@@ -108,10 +113,21 @@ def export(
         ),
     ] = None,
     opset: Annotated[
-        int | None, typer.Option(metavar="N", help="ONNX opset, checked in the file.")
+        int | None, typer.Option(metavar="N", help="ONNX opset from 13 on, checked in the file.")
     ] = None,
     convert: Annotated[
-        bool, typer.Option("--convert", help="Replace torch's own sigmoid in the model by ours.")
+        bool,
+        typer.Option(
+            "--convert",
+            help="Replace torch's own sigmoid in the model by ours, and in ONNX give SiLU and GLU "
+            "its lowering.",
+        ),
+    ] = False,
+    external_data: Annotated[
+        bool,
+        typer.Option(
+            "--external-data", help="ONNX weights in a file beside; else above 1.5 GB only."
+        ),
     ] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Write the files only.")] = False,
     runtime: Runtimes = None,
@@ -136,6 +152,8 @@ def export(
         gate=gate or DEFAULT_GATE,
         runtimes=_names("--runtime", runtime),
         opset=opset,
+        convert=convert,
+        external_data=external_data,
         verify=not no_verify,
         translations=loaded.translations,
         console=_stderr(),

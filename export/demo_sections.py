@@ -28,6 +28,7 @@ LOWERINGS = {
     "native": "one `Sigmoid` node, as a plain `torch.onnx.export` writes it",
     "stable": "float32 steps that keep the tails",
     "exact": "float64 inside, rounded once at the end",
+    "function": "the same in a function of its own, which a runtime may replace",
 }
 STYLES = {"native": 4, "exact": 2}  # of the style sheet, as in the parity chart
 

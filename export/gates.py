@@ -186,7 +186,7 @@ def _operator_mend(gate: Gate, findings: RuntimeFindings, lowering: str) -> str:
     """The flag that mends an operator outside the gate, where there is one."""
     if not findings.file.endswith(".onnx"):
         return "use --gate strict" if gate.same_bits else ""
-    if lowering == "exact":
+    if lowering in ("exact", "function"):
         return "" if gate.name == "portable" else "use --gate portable"
     if gate.same_bits or lowering == "stable":
         return "export with --sigmoid exact (same bits as the operator)"

@@ -17,7 +17,13 @@ REQUIRES = (
     f"{LIBRARY} lies beside the file and fits this libtorch version and processor family alone"
 )
 
-# The error shows three lines above the call.
+REMEDY = (
+    f"needs the operator library of {NAMESPACE}, loaded before this file: in Python "
+    f'`import {NAMESPACE}` (pip) or, without it, torch.ops.load_library("{LIBRARY}"); in C++ link '
+    "it or dlopen it"
+)
+
+# The same as comments: TorchScript's error shows three lines above the call.
 _COMMENT = (
     "# needs the operator library of torch_sigmoid_ext, loaded before this file: in Python",
     f"# `import {NAMESPACE}` (pip) or, without it,",

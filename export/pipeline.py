@@ -16,21 +16,20 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import torch_sigmoid_ext
 
-from . import formats as export_formats
 from .bundle import SAMPLES, Manifest, check_free, open_bundle, seal, staged
+from .calls import sigmoid_of
 from .choices import check_choice
-from .errors import NotInstalled
+from .errors import NotInstalled, UsageError
 from .findings import Report, RuntimeFindings
-from .formats import FORMATS, LOWERINGS, OURS, SIGMOIDS, TORCHS, Format, Program
+from .formats import FORMATS, LOWERINGS, TORCHS, Format, Program
 from .gates import DEFAULT_GATE, GATES
 from .missing_library import LIBRARY
 from .model import InputSpec
 from .report import write_report
-from .runtimes import RUNTIMES, Array
+from .runtimes import RUNTIMES, Array, Runtime
 from .runtimes.worker import run_apart
 from .samples import check_model, make_samples, save_samples
 from .verify import choose_runtimes, verify_bundle, verify_operator
@@ -42,11 +41,13 @@ def export_bundle(
     inputs: Sequence[InputSpec],
     directory: Path,
     *,
-    formats: Sequence[str] | None = None,  # None: every format that is installed
+    formats: Sequence[str] | None = None,  # None: torchscript, onnx and pt2, as installed
     lowering: str = "exact",
     gate: str = DEFAULT_GATE,
     runtimes: Sequence[str] | None = None,  # None: every runtime that is installed
     opset: int | None = None,
+    convert: bool = False,  # ONNX: lower torch's own sigmoid, SiLU and GLU as well
+    external_data: bool = False,  # ONNX: weights in a file beside, however small
     verify: bool = True,
     samples: Sequence[Array] | None = None,  # real rows, one array an input, for the model level
     translations: Mapping[Any, Callable[..., Any]] | None = None,  # ONNX: the user's own operators
@@ -60,7 +61,7 @@ def export_bundle(
     """
     check_free(directory)
     check_choice("--gate", gate, GATES)
-    check_choice("--sigmoid", lowering, LOWERINGS, export_formats.PLANNED_LOWERINGS)
+    check_choice("--sigmoid", lowering, LOWERINGS)
     chosen, notes = _choose_formats(formats)
     names = [format.name for format in chosen]
     engines, skipped = choose_runtimes(runtimes, names) if verify else ([], {})
@@ -68,10 +69,21 @@ def export_bundle(
     model = model.eval()
     with staged(directory) as staging:
         outputs = _output_names(inputs, check_model(model, inputs))
-        program = Program(model, inputs, outputs, lowering, opset, translations or {})
+        program = Program(
+            model,
+            inputs,
+            outputs,
+            lowering,
+            opset,
+            translations or {},
+            convert,
+            external_data,
+            source,
+            gate,
+        )
         dtype = _operator_dtype(model, inputs)
-        swept, remarks = _sigmoid_of(model, program)
-        operator = _operator_program(dtype, lowering, opset, swept)
+        swept, remarks = sigmoid_of(program)
+        operator = _operator_program(program, dtype, swept)
         entries = {}
         for format in chosen:
             with step(f"exporting to {format.name}"):
@@ -81,6 +93,7 @@ def export_bundle(
                 entries[format.name] = {**files, **facts}
             if "library" in facts or "library" in bare:
                 shutil.copy(torch_sigmoid_ext.library_path(), staging / LIBRARY)
+        engines, unable = _able(engines, entries, runtimes)
         with step("computing the float64 truth"):
             batches, doubts = make_samples(model, inputs, samples)
             save_samples(staging / SAMPLES, batches)
@@ -99,7 +112,7 @@ def export_bundle(
             notes=notes + remarks + doubts + ([] if verify else ["not verified: --no-verify"]),
         )
         found = verify_bundle(staging, manifest, engines, gate, step)
-        report = _report(manifest, gate, found, skipped)
+        report = _report(manifest, gate, found, skipped | unable)
         if annotate:
             annotate(report, staging)
         write_report(report, staging)
@@ -119,8 +132,9 @@ def verify_again(
     gate = gate or manifest.gate
     check_choice("--gate", gate, GATES)
     engines, skipped = choose_runtimes(runtimes, list(manifest.formats))
+    engines, unable = _able(engines, manifest.formats, runtimes)
     found = verify_bundle(directory, manifest, engines, gate, steps(console))
-    return _report(manifest, gate, found, skipped)
+    return _report(manifest, gate, found, skipped | unable)
 
 
 def export_file(
@@ -131,6 +145,8 @@ def export_file(
     format: str = "onnx",
     lowering: str = "exact",
     opset: int | None = None,
+    convert: bool = False,
+    external_data: bool = False,
 ) -> Path:
     """One file in one format, checked as a bundle's are, and nothing else; returns ``path``.
 
@@ -139,7 +155,10 @@ def export_file(
     """
     module = module.eval()
     outputs = _output_names(inputs, check_model(module, inputs))
-    FORMATS[format].export(Program(module, inputs, outputs, lowering, opset), path)
+    program = Program(
+        module, inputs, outputs, lowering, opset, convert=convert, external_data=external_data
+    )
+    FORMATS[format].export(program, path)
     return path
 
 
@@ -165,11 +184,12 @@ def measure_operator_in(
 
 
 def _choose_formats(names: Sequence[str] | None) -> tuple[list[Format], list[str]]:
-    """The formats asked for, or all that can work here, with a note on the others."""
+    """The formats asked for, or the default ones that can work here, with a note on the others."""
     for name in names or ():
-        check_choice("--format", name, FORMATS, export_formats.PLANNED)
+        check_choice("--format", name, FORMATS)
     chosen, notes = [], []
-    for format in FORMATS.values() if names is None else (FORMATS[n] for n in names):
+    by_default = [name for name, format in FORMATS.items() if format.default]
+    for format in (FORMATS[name] for name in (by_default if names is None else names)):
         missing = format.missing()
         if not missing:
             chosen.append(format)
@@ -179,6 +199,22 @@ def _choose_formats(names: Sequence[str] | None) -> tuple[list[Format], list[str
             raise NotInstalled(lacks)
         notes.append(lacks)
     return chosen, notes
+
+
+def _able(
+    engines: Sequence[Runtime], entries: Mapping[str, dict[str, Any]], names: Sequence[str] | None
+) -> tuple[list[Runtime], dict[str, str]]:
+    """The runtimes that can take the files, and why not the others: known before any is run."""
+    cannot = {
+        runtime.name: entries[runtime.format]["cannot_run"][runtime.name]
+        for runtime in engines
+        if runtime.name in entries.get(runtime.format, {}).get("cannot_run", {})
+    }
+    if cannot and names is not None:
+        raise UsageError(
+            "; ".join(f"{name} cannot run the file: {cannot[name]}" for name in cannot)
+        )
+    return [runtime for runtime in engines if runtime.name not in cannot], cannot
 
 
 def _output_names(inputs: Sequence[InputSpec], count: int) -> list[str]:
@@ -197,51 +233,19 @@ def _operator_dtype(model: nn.Module, inputs: Sequence[InputSpec]) -> str:
     return next((d for d in dtypes if d in ("float16", "float32", "float64")), "float32")
 
 
-class _SigmoidCalls(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts, while entered, the calls of each sigmoid, under whatever name."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.count = dict.fromkeys(SIGMOIDS, 0)
-        self.bfloat16 = False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        namespace, _, name = func._schema.name.partition("::")
-        if name in ("sigmoid", "sigmoid_") and namespace in ("aten", "torch_sigmoid_ext"):
-            self.count[TORCHS if namespace == "aten" else OURS] += 1
-            self.bfloat16 |= args[0].dtype == torch.bfloat16
-        return func(*args, **(kwargs or {}))
-
-
-def _sigmoid_of(model: nn.Module, program: Program) -> tuple[str, list[str]]:
-    """Which sigmoid the model calls, torch's if both, and what the user must know of it."""
-    with torch.no_grad(), _SigmoidCalls() as calls:
-        model(*program.example())
-    ours, torchs = calls.count[OURS], calls.count[TORCHS]
-    notes = []
-    if torchs:
-        notes.append(
-            f"the model calls torch's own sigmoid ({torchs} of {torchs + ours} calls), which "
-            "--sigmoid does not touch: the operator level shows that one; export with --convert to "
-            "put torch_sigmoid_ext.sigmoid in its place"
-        )
-    elif not ours:
-        notes.append(
-            "the model was not seen to call a sigmoid (one inside of an operator such as LSTM or "
-            "SiLU is not seen): the operator level shows torch_sigmoid_ext.sigmoid alone"
-        )
-    if calls.bfloat16:
-        notes.append("the model's sigmoid runs in bfloat16; the operator level sweeps float32")
-    return (TORCHS if torchs else OURS), notes
-
-
-def _operator_program(dtype: str, lowering: str, opset: int | None, swept: str = OURS) -> Program:
+def _operator_program(program: Program, dtype: str, swept: str) -> Program:
     """The model's sigmoid alone, which goes through the very same code as the model."""
     module = nn.Sigmoid() if swept == TORCHS else torch_sigmoid_ext.Sigmoid()
-    spec = InputSpec("input", dtype, ("n",))
-    return Program(module.eval(), [spec], ["output"], lowering, opset)
+    return Program(
+        module.eval(),
+        [InputSpec("input", dtype, ("n",))],
+        ["output"],
+        program.lowering,
+        program.opset,
+        convert=program.convert,
+        source=swept,
+        gate=program.gate,
+    )
 
 
 def _report(

@@ -70,7 +70,7 @@ def test_names_and_dynamic_dimensions_stand_in_the_onnx_file(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"], "weights lie inside the file"
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ["onnx", "torchscript"])
 def test_file_runs_at_sizes_that_it_was_not_exported_with(tmp_path: Path, format: str) -> None:
     inputs = specs("rows=float32[batch,3]", "columns=float32[3,width]", "scale=float64[]")
     path = export_file(TwoInputs(), inputs, tmp_path / "m", format=format)
@@ -91,7 +91,7 @@ def test_opset_asked_for_is_the_opset_in_the_file(tmp_path: Path, opset: int) ->
 
 @pytest.mark.parametrize("opset", [9, 11, 1000])
 def test_impossible_opset_is_an_error_although_the_exporter_is_silent(tmp_path, opset) -> None:
-    with pytest.raises(UsageError, match=f"opset {opset}(, got opset 18|; leave)"):
+    with pytest.raises(UsageError, match=f"from 13 to .* got opset {opset}; leave"):
         export_file(
             torch_sigmoid_ext.Sigmoid(), specs("x=float32[n]"), tmp_path / "m.onnx", opset=opset
         )

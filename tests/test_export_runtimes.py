@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 import torch_sigmoid_ext
-from torch_sigmoid_ext.export import runtimes, verify
+from torch_sigmoid_ext.export import runtimes
 from torch_sigmoid_ext.export.errors import NotInstalled, UsageError
 from torch_sigmoid_ext.export.findings import Report, RuntimeFindings
 from torch_sigmoid_ext.export.model import InputSpec
 from torch_sigmoid_ext.export.pipeline import export_bundle, runtime_outputs
 from torch_sigmoid_ext.export.runtimes import worker
 from torch_sigmoid_ext.export.samples import Sample, check_model, load_samples, make_samples
-from torch_sigmoid_ext.export.verify import choose_runtimes, measure_case
+from torch_sigmoid_ext.export.verify import choose_runtimes, measure_case, verify_operator
 
 INPUTS = [InputSpec.parse("input=float32[batch,3]")]
 
@@ -133,7 +133,7 @@ def test_failure_on_the_empty_batch_alone_keeps_the_other_findings(
 
 def test_hang_is_ended_and_is_a_row(misbehaving, monkeypatch) -> None:
     monkeypatch.setattr(worker, "TIME_LIMIT", 2.0)
-    row = verify.verify_operator(misbehaving["Hangs"], Path("file"), "float32", "strict")
+    row = verify_operator(misbehaving["Hangs"], Path("file"), "float32", "strict")
     assert (row.status, row.detail[:20]) == ("timeout", "no answer within 2 s")
     assert row.failures and not row.passed
 
@@ -275,5 +275,5 @@ def test_nan_of_the_runtime_alone_is_a_mismatch_and_eagers_own_is_not() -> None:
 
 
 def test_not_a_bundle_row_for_eager_needs_no_file() -> None:
-    row = verify.verify_operator(runtimes.RUNTIMES["eager"], Path(), "float32", "strict")
+    row = verify_operator(runtimes.RUNTIMES["eager"], Path(), "float32", "strict")
     assert isinstance(row, RuntimeFindings) and row.passed and row.file == ""

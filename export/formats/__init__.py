@@ -23,6 +23,10 @@ class Program:
     lowering: str = "exact"  # ONNX: what the sigmoid becomes
     opset: int | None = None  # ONNX: None for the exporter's own choice
     translations: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)  # ONNX: the user's
+    convert: bool = False  # ONNX: lower torch's own sigmoid, SiLU and GLU as well
+    external_data: bool = False  # ONNX: weights in a file beside, even where one file would do
+    source: str = ""  # MODEL, for the file's own metadata
+    gate: str = ""  # for the file's own metadata
 
     def example(self, grow: int = 0) -> tuple[Tensor, ...]:
         """Inputs of ones, every dynamic dimension ``grow`` above its example size."""
@@ -38,23 +42,28 @@ class Format(Protocol):
     name: str  # on the command line
     suffix: str  # of its files: model + suffix, operator + suffix
     install: str  # the command that brings what it needs
+    default: bool  # written where the user names no format
 
     def missing(self) -> str:
-        """What it needs and cannot import, or "" where it can work."""
+        """What it needs and cannot import or run, or "" where it can work."""
 
     def export(self, program: Program, path: Path) -> dict[str, Any]:
         """Write the file, check in the file what was asked for, and say what it needs at run time.
 
-        Returns the manifest's entry: ``requires``, a sentence, and what else is worth knowing.
-        Raises UsageError where the file is not, or cannot be, what was asked for.
+        Returns the manifest's entry: ``requires``, a sentence; ``library``, where the operator
+        library must lie beside; ``cannot_run``, a reason for each runtime that will not take the
+        file; and what else is worth knowing. Raises UsageError where the file is not, or cannot
+        be, what was asked for.
         """
 
 
 def _formats() -> dict[str, Format]:
+    from .aoti import Aoti
     from .onnx import Onnx
+    from .pt2 import Pt2
     from .torchscript import TorchScript
 
-    formats: list[Format] = [TorchScript(), Onnx()]
+    formats: list[Format] = [TorchScript(), Onnx(), Pt2(), Aoti()]
     return {format.name: format for format in formats}
 
 
@@ -63,6 +72,5 @@ def _formats() -> dict[str, Format]:
 OURS, TORCHS = SIGMOIDS = ("torch_sigmoid_ext.sigmoid", "torch.sigmoid")
 
 FORMATS = _formats()
-PLANNED = {"pt2": "torch.export's file", "aoti": "a package compiled by AOTInductor"}
-LOWERINGS = ("exact", "stable", "native")  # --sigmoid; lowering.py has them, and needs onnxscript
-PLANNED_LOWERINGS = {"function": "a model-local function that a runtime can replace by its kernel"}
+# --sigmoid; lowering.py has them, and needs onnxscript
+LOWERINGS = ("exact", "stable", "native", "function")

@@ -23,6 +23,7 @@ class TorchScript:
     name = "torchscript"
     suffix = ".torchscript.pt"
     install = ""
+    default = True
 
     def missing(self) -> str:
         return ""
