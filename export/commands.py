@@ -17,6 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 from .errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .bench import Timing
     from .findings import Report, RuntimeFindings
 
 # The heavy imports (onnx, scikit-learn, the pipeline) are inside the commands: --help is quick.
@@ -59,7 +62,9 @@ Runtimes = Annotated[
     typer.Option(
         "--runtime",
         metavar="NAME,...",
-        help="eager, torchscript, onnxruntime, reference; default: all that are installed.",
+        help="eager, compile, export, aoti, aoti-cpp, torchscript, torchscript-cpp, onnxruntime, "
+        "onnxruntime-web, reference, openvino, openvino-default, tract, opencv, ncnn, mnn or a "
+        "plug-in's own (doctor lists them); default: those that are ready; all: every one here.",
     ),
 ]
 Gate = Annotated[
@@ -180,6 +185,52 @@ def verify(
 
 
 @app.command(cls=_Command)
+def bench(
+    directories: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Bundles that export wrote; the others are set against the first.",
+            metavar="DIR...",
+        ),
+    ],
+    runtime: Runtimes = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="N,...", help="Batch sizes; default: 1,32,1024.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", help="For each runtime, bundle and batch size.", min=0.01)
+    ] = 1.0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="A folder for bench.json, bench.md and bench.png."
+        ),
+    ] = None,
+) -> None:
+    """Time bundles in every runtime, by turns: median and 99th percentile, rows a second."""
+    from .bench import bench as run_bench
+    from .bench import save
+
+    numbers = _names("--batch", batch)
+    if numbers and not all(number.isdecimal() for number in numbers):
+        raise UsageError(f"expected --batch N,... as whole numbers, got {batch!r}")
+    rows, skipped = run_bench(
+        directories,
+        runtimes=_names("--runtime", runtime),
+        batches=[int(number) for number in numbers] if numbers else None,
+        seconds=seconds,
+        console=_stderr(),
+    )
+    _show_bench(rows, skipped)
+    if output is not None:
+        from .bench_plot import draw
+
+        save(rows, output, draw)
+        _stdout().print(f"plot: {output / 'bench.png'}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1 if any(row.failed for row in rows) else 0)
+
+
+@app.command(cls=_Command)
 def demo(output: Output) -> None:
     """Train SimpleNN on real data, export it, verify it, and show what a lowering costs."""
     from .demo import run_demo
@@ -193,13 +244,17 @@ def demo(output: Output) -> None:
 def doctor() -> None:
     """Show what works here, and how to mend what does not."""
     from .doctor import examine
+    from .pipeline import steps
 
     table = Table(box=box.SIMPLE)
     for column in ("part", "state", "detail"):
         table.add_column(column, overflow="fold")
-    checks = examine()
+    with steps(_stderr())("examining the runtimes"):
+        checks = examine()
     for check in checks:
-        table.add_row(check.part, Text(check.state, _STYLES.get(check.state, "")), check.detail)
+        table.add_row(
+            check.part, Text(check.state, _STYLES.get(check.state, "")), Text(check.detail)
+        )
     _stdout().print(table)
     if not all(check.state == "ok" for check in checks if check.core):
         raise typer.Exit(1)
@@ -222,7 +277,7 @@ def _show(report: Report) -> None:
     table.add_column("eager's", justify="right")
     table.add_column("verdict")
     for found in report.runtimes:
-        table.add_row(f"{found.runtime} {found.version}", *_figures(found), _verdict(found))
+        table.add_row(Text(f"{found.runtime} {found.version}"), *_figures(found), _verdict(found))
     if report.runtimes:
         out.print(table)
     lines = []
@@ -231,9 +286,55 @@ def _show(report: Report) -> None:
             lines.append(f"{found.runtime}: {failure.what}")
         for mend in dict.fromkeys(failure.mend for failure in found.failures if failure.mend):
             lines.append(f"    to mend: {mend}")
-    lines += [f"skipped {name}: {why}" for name, why in report.skipped.items()]
+    lines += _skipped_lines(report.skipped)
     lines += [f"note: {note}" for note in report.notes]
     for line in lines:
+        out.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _skipped_lines(skipped: Mapping[str, str]) -> list[str]:
+    """A line for each that a user may not expect; those that are not here share one."""
+    absent = [name for name, why in skipped.items() if why.startswith("not installed")]
+    optional = [name for name, why in skipped.items() if why.endswith("--runtime all")]
+    others = [name for name in skipped if name not in absent + optional]
+    lines = [f"skipped {name}: {skipped[name]}" for name in others]
+    if optional:
+        lines.append(f"left out: {', '.join(optional)} (--runtime NAME or --runtime all runs them)")
+    if absent:
+        lines.append(f"not installed: {', '.join(absent)} (torch-sigmoid-ext doctor says how)")
+    return lines
+
+
+def _show_bench(rows: Sequence[Timing], skipped: Mapping[str, str]) -> None:
+    """A row a batch size, runtime and bundle, with a bar of its median among its batch size's."""
+    from .bench import costs, duration, several
+
+    out = _stdout()
+    table = Table(box=box.SIMPLE)
+    titles = ["batch", "runtime", "bundle", "median", "p99", "rows/s", "calls", ""]
+    if several(rows):
+        titles.insert(4, f"× {rows[0].bundle}")
+    right = {"batch", "median", "p99", "rows/s", "calls", f"× {rows[0].bundle}"}
+    for title in titles:
+        table.add_column(title, justify="right" if title in right else "left")
+    longest = {row.batch: max(r.median for r in rows if r.batch == row.batch) for row in rows}
+    for row, cost in costs(rows):
+        start: list[str | Text] = [
+            str(row.batch),
+            Text(f"{row.runtime} {row.version}"),
+            f"{row.bundle} ({row.lowering})",
+        ]
+        if row.failed:
+            table.add_row(*start, Text(row.failed.partition(":")[0], "red"))
+            continue
+        figures = [duration(row.median), duration(row.p99), f"{row.rows_per_second:,.0f}"]
+        if several(rows):
+            figures.insert(1, "-" if cost is None else f"{cost:.2f}")
+        bar = "█" * max(1, round(20 * row.median / longest[row.batch]))
+        table.add_row(*start, *figures, str(row.calls), Text(bar, "blue"))
+    out.print(table)
+    failed = {f"{row.runtime} on {row.bundle}: {row.failed}": None for row in rows if row.failed}
+    for line in [*failed, *_skipped_lines(skipped)]:
         out.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from .errors import NotInstalled, UsageError
 from .findings import CaseFindings, Deviation, Failure, RuntimeFindings
 from .formats import TORCHS
 from .gates import GATES, judge
-from .runtimes import PLANNED, RUNTIMES, Array, Runtime
+from .runtimes import RUNTIMES, Array, Runtime
+from .runtimes.apart import RuntimeFailure
 from .runtimes.eager import Eager, EagerTorch
-from .runtimes.worker import RuntimeFailure, run_apart
+from .runtimes.worker import run_apart
 from .samples import Sample, load_samples
 from .ulp import Probe, measure_operator, ulp_error
 
@@ -27,30 +29,48 @@ Step = Callable[[str], AbstractContextManager[None]]  # names what takes time wh
 def choose_runtimes(
     names: Sequence[str] | None, formats: Sequence[str]
 ) -> tuple[list[Runtime], dict[str, str]]:
-    """The runtimes asked for, or all that are installed; and those skipped, each with the reason.
+    """The runtimes asked for, or all that are ready; and those skipped, each with the reason.
 
-    NotInstalled for a runtime asked for by name that is not here, UsageError for one whose format
-    is not in the bundle.
+    ``["all"]`` asks for all that are installed, with those that are left out by default: what no
+    lowering brings within strict, or what has to be built first. NotInstalled for a runtime asked
+    for by name that is not here, UsageError for one whose format is not in the bundle.
     """
-    for name in names or ():
-        check_choice("--runtime", name, RUNTIMES, PLANNED)
+    named = names is not None and list(names) != [ALL]
+    for name in names or () if named else ():
+        check_choice("--runtime", name, [*RUNTIMES, ALL])
     chosen, skipped = [], {}
-    for runtime in RUNTIMES.values() if names is None else (RUNTIMES[n] for n in names):
-        if runtime.format and runtime.format not in formats:
-            if names is not None:
+    for runtime in [RUNTIMES[n] for n in names or ()] if named else RUNTIMES.values():
+        if named and runtime.broken:
+            chosen.append(runtime)  # its row says so
+        elif runtime.broken:
+            skipped[runtime.name] = runtime.broken
+        elif runtime.format and runtime.format not in formats:
+            if named:
                 raise UsageError(
                     f"expected a runtime for {', '.join(formats)}, got --runtime {runtime.name}, "
                     f"which runs {runtime.format}; export with --format {runtime.format}"
                 )
-        elif runtime.version():
-            chosen.append(runtime)
-        elif names is not None:
-            raise NotInstalled(
-                f"the runtime {runtime.name} is not installed; run: {runtime.install}"
-            )
-        else:
+        elif not runtime.version():
+            if named:
+                raise NotInstalled(
+                    f"the runtime {runtime.name} is not installed; run: {runtime.install}"
+                )
             skipped[runtime.name] = f"not installed; run: {runtime.install}"
+        elif names is None and (why := _left_out(runtime)):
+            skipped[runtime.name] = f"{why}; add it with --runtime {runtime.name} or --runtime all"
+        else:
+            chosen.append(runtime)
     return chosen, skipped
+
+
+ALL = "all"  # --runtime all
+
+
+def _left_out(runtime: Runtime) -> str:
+    """Why a runtime that is installed is not run by default."""
+    if runtime.on_request:
+        return "installed, and run on request"
+    return f"not ready: needs {runtime.pending()}" if runtime.pending() else ""
 
 
 def verify_bundle(
@@ -60,17 +80,26 @@ def verify_bundle(
     samples = load_samples(directory / SAMPLES)
     found = []
     for runtime in runtimes:
-        with step(f"verifying in {runtime.name}"):
+        with step(
+            ", then ".join([*filter(None, [runtime.pending()]), f"verifying in {runtime.name}"])
+        ):
             files = manifest.formats.get(runtime.format, {"operator": "", "model": ""})
             operator, model = (directory / files[role] for role in ("operator", "model"))
             if isinstance(runtime, Eager) and manifest.swept == TORCHS:
                 runtime = EagerTorch()
             findings = RuntimeFindings(runtime.name, runtime.version(), files["model"], "ran")
             empty = _fill(findings, runtime, operator, manifest.operator_dtype, model, samples)
-            findings.failures = judge(GATES[gate], findings, manifest.lowering, manifest.swept)
+            failures = judge(GATES[gate], findings, manifest.lowering, manifest.swept)
+            findings.failures = [_mended(f, runtime, manifest) for f in failures]
             findings.failures += empty
             found.append(findings)
     return found
+
+
+def _mended(failure: Failure, runtime: Runtime, manifest: Manifest) -> Failure:
+    """The failure with what the adapter knows to mend it, where the model's sigmoid is ours."""
+    known = runtime.mends.get(manifest.lowering, "") if manifest.swept != TORCHS else ""
+    return replace(failure, mend=known) if known else failure
 
 
 def verify_operator(
@@ -98,6 +127,9 @@ def _fill(
     failures = []
     start = time.monotonic()
     try:
+        if runtime.broken:
+            raise RuntimeFailure("crashed", runtime.broken)
+        runtime.prepare()
         probe = Probe.of(dtype)
         [outputs] = run_apart(runtime, operator, [[probe.inputs]])
         _expect_like([probe.inputs], outputs)

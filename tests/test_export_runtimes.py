@@ -26,11 +26,13 @@ INPUTS = [InputSpec.parse("input=float32[batch,3]")]
 MISBEHAVING = """
 import os, signal, sys, time
 import numpy as np
+from torch_sigmoid_ext.export import runtimes
 
-class Runtime:
+class Runtime(runtimes.Runtime):
     format, install = "torchscript", "pip install it"
     name = property(lambda self: type(self).__name__)
     def version(self): return "1.0"
+    def load(self, path): raise NotImplementedError
 
 class Crashes(Runtime):
     def load(self, path): os.kill(os.getpid(), signal.SIGSEGV)
@@ -146,10 +148,13 @@ def test_runtime_that_is_not_installed_is_skipped_by_name_or_refused(misbehaving
         choose_runtimes(["Absent"], ["torchscript"])
 
 
-def test_runtime_names_planned_unknown_or_for_another_format() -> None:
-    with pytest.raises(NotInstalled, match="openvino"):
-        choose_runtimes(["openvino"], ["onnx"])
-    with pytest.raises(UsageError, match="eager, torchscript, onnxruntime, reference; got 'onyx'"):
+def test_runtime_names_on_request_unknown_or_for_another_format(monkeypatch) -> None:
+    monkeypatch.setattr(type(runtimes.RUNTIMES["tract"]), "version", lambda self: "1.0")
+    _, skipped = choose_runtimes(None, ["onnx"])
+    assert skipped["tract"].endswith("add it with --runtime tract or --runtime all")
+    for names in (["tract"], ["all"]):
+        assert "tract" in [runtime.name for runtime in choose_runtimes(names, ["onnx"])[0]]
+    with pytest.raises(UsageError, match=r"one of eager, compile, .*, reference, .*; got 'onyx'"):
         choose_runtimes(["onyx"], ["onnx"])
     with pytest.raises(UsageError, match="--format onnx"):
         choose_runtimes(["reference"], ["torchscript"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -12,38 +13,70 @@ Array = NDArray[Any]
 Run = Callable[[list[Array]], list[Array]]
 
 
-class Runtime(Protocol):
-    """A runtime for the files of one format."""
+class Runtime(ABC):
+    """A runtime for the files of one format.
+
+    An adapter is made and asked for its version in the command's own process, which must not import
+    a runtime's native library; `load` and `features` are called in a process of their own.
+    """
 
     name: str  # on the command line
     format: str  # the format it runs; "" for eager, which runs the operator itself
-    install: str  # the command that brings it
+    install: str = ""  # the command that brings it
+    precision: str = "as the file says"  # what it computes in
+    on_request: bool = False  # run where it is named, or with --runtime all, and not by default
+    imports: str = ""  # the package of its own that `load` imports, which doctor tries
+    broken: str = ""  # why it cannot be used at all, as only a plug-in can be
+    mends: ClassVar[Mapping[str, str]] = {}  # lowering in the file -> what mends a failure on it
 
+    @abstractmethod
     def version(self) -> str:
         """Its version, or "" where it is not installed."""
 
+    @abstractmethod
     def load(self, path: Path) -> Run:
         """The file, ready to be run; called in a process of its own (worker.py)."""
 
+    def features(self) -> str:
+        """What of this CPU it uses, as far as it tells."""
+        return ""
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables for its process."""
+        return {}
+
+    def pending(self) -> str:
+        """What `prepare` would do, and has not done yet; "" where there is nothing to do."""
+        return ""
+
+    def prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
+        """Slow work before the first run, once a machine; RuntimeFailure where it fails."""
+
 
 def _runtimes() -> dict[str, Runtime]:
+    from ..plugins import plugins
+    from .aoti import Aoti
+    from .compile import Compile
+    from .cpp import AotiCpp, TorchScriptCpp
     from .eager import Eager
+    from .export import Export
+    from .mnn import Mnn
+    from .ncnn import Ncnn
     from .onnxruntime import OnnxRuntime
+    from .onnxruntime_web import OnnxRuntimeWeb
+    from .opencv import OpenCv
+    from .openvino import OpenVino, OpenVinoDefault
     from .reference import Reference
     from .torchscript import TorchScript
+    from .tract import Tract
 
-    runtimes: list[Runtime] = [Eager(), TorchScript(), OnnxRuntime(), Reference()]
-    return {runtime.name: runtime for runtime in runtimes}
+    runtimes: list[Runtime] = [
+        *(Eager(), Compile(), Export(), Aoti(), AotiCpp(), TorchScript(), TorchScriptCpp()),
+        *(OnnxRuntime(), OnnxRuntimeWeb(), Reference(), OpenVino(), OpenVinoDefault(), Tract()),
+        *(OpenCv(), Ncnn(), Mnn()),
+    ]
+    own = {runtime.name: runtime for runtime in runtimes}
+    return own | {plugin.name: plugin for plugin in plugins(own)}
 
 
 RUNTIMES = _runtimes()
-PLANNED = {
-    "compile": "torch.compile",
-    "export": "torch.export's file in Python",
-    "aoti": "an AOTInductor package in Python",
-    "aoti-cpp": "an AOTInductor package in C++",
-    "torchscript-cpp": "TorchScript in C++",
-    "onnxruntime-web": "ONNX Runtime in WebAssembly",
-    "openvino": "OpenVINO",
-    "tract": "tract",
-}

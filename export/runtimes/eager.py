@@ -13,18 +13,15 @@ import torch
 import torch_sigmoid_ext
 
 from . import Array, Run
+from .libtorch import Libtorch
 
 
-class Eager:
+class Eager(Libtorch):
     """torch_sigmoid_ext.sigmoid; there is no file."""
 
     name = "eager"
     format = ""
-    install = ""
     sigmoid: Callable[[torch.Tensor], torch.Tensor] = staticmethod(torch_sigmoid_ext.sigmoid)
-
-    def version(self) -> str:
-        return str(torch.__version__)
 
     def load(self, path: Path) -> Run:
         def run(inputs: list[Array]) -> list[Array]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import Array, Run
+from . import Array, Run, Runtime
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """onnxruntime.InferenceSession."""
 
     name = "onnxruntime"

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Array, Run
+from . import Array, Run, Runtime
 
 
-class Reference:
+class Reference(Runtime):
     """onnx.reference.ReferenceEvaluator."""
 
     name = "reference"
     format = "onnx"
     install = "pip install onnx"
+    precision = "as the file says, in numpy"
 
     def version(self) -> str:
         try:

@@ -1,38 +1,44 @@
 """One runtime, one file, some batches, in a process of its own.
 
 What a runtime does to its process (a crash, a hang, a library that cannot live beside another) then
-ends as a sentence about that runtime. The parent calls `run_apart`; the child is
-``python -m torch_sigmoid_ext.export.runtimes.worker FOLDER``, and everything passes through FOLDER.
+ends as a sentence about that runtime. The parent calls `run_apart` or `describe_apart`; the child
+is ``python -m torch_sigmoid_ext.export.runtimes.worker FOLDER``, and everything passes through
+FOLDER.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..missing_library import explain
 from . import Array, Run, Runtime
+from .apart import Ended, RuntimeFailure, printable, python_module, run_command
 
 # What serves requests answers in far less, and a runtime that hangs must not hold the report.
 TIME_LIMIT = 600.0  # seconds
+DESCRIBE_LIMIT = 60.0  # seconds, for an import and a version
 
-DOING, ERROR = "doing.txt", "error.txt"  # in FOLDER: what the child is at, and its exception
+REQUEST = "request.json"  # in FOLDER
+DOING, ERROR = "doing.txt", "error.txt"  # what the child is at, and its exception
+DESCRIPTION = "description.json"
+
+Adapter = tuple[str, str]  # module and qualified name of an adapter's class
 
 
-class RuntimeFailure(Exception):
-    """A runtime did not answer; ``status`` is "crashed" or "timeout"."""
-
-    def __init__(self, status: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
+def adapter_of(runtime: Runtime) -> Adapter:
+    """Where the child finds the adapter's class; a plug-in tells it without being imported."""
+    named = getattr(runtime, "adapter", None)
+    return named or (type(runtime).__module__, type(runtime).__qualname__)
 
 
 def run_apart(
@@ -41,40 +47,79 @@ def run_apart(
     """The outputs of the file for each batch of inputs; RuntimeFailure where there are none."""
     with tempfile.TemporaryDirectory(prefix="torch_sigmoid_ext-") as name:
         folder = Path(name)
-        request = {
-            "adapter": [type(runtime).__module__, type(runtime).__qualname__],
-            "path": str(path.resolve()),
-            "batches": len(batches),
-        }
-        (folder / "request.json").write_text(json.dumps(request))
-        for number, batch in enumerate(batches):
-            _save(folder / f"inputs{number}.npz", batch)
+        write_request(folder, runtime, path, batches)
+        done = run_command(
+            python_module(f"{__package__}.worker", name),
+            folder,  # the user's folder may hold an onnx.py
+            TIME_LIMIT,
+            runtime.environment(),
+        )
+        expect_success(folder, done, TIME_LIMIT)
+        outputs = [folder / f"outputs{number}.npz" for number in range(len(batches))]
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", f"{__package__}.worker", name],
-                cwd=name,  # the user's folder may hold an onnx.py
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIME_LIMIT,
-            )
-        except subprocess.TimeoutExpired:
-            detail = f"no answer within {TIME_LIMIT:g} s{_during(folder)}"
-            raise RuntimeFailure("timeout", detail) from None
-        if done.returncode != 0:
-            raise RuntimeFailure("crashed", _last_words(folder, done))
-        return [_load(folder / f"outputs{number}.npz") for number in range(len(batches))]
+            return [_load(path) for path in outputs]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RuntimeFailure("crashed", f"left no outputs that can be read: {error}") from None
 
 
-def _last_words(folder: Path, done: subprocess.CompletedProcess[str]) -> str:
+def describe_apart(adapter: Adapter) -> dict[str, Any]:
+    """What an adapter says of itself once its package is imported; RuntimeFailure where it fails.
+
+    name, format, install, precision, on_request, version, features; all strings but on_request.
+    """
+    with tempfile.TemporaryDirectory(prefix="torch_sigmoid_ext-") as name:
+        folder = Path(name)
+        (folder / REQUEST).write_text(json.dumps({"adapter": adapter, "describe": True}))
+        command = python_module(f"{__package__}.worker", name)
+        done = run_command(command, folder, DESCRIBE_LIMIT)
+        expect_success(folder, done, DESCRIBE_LIMIT)
+        try:
+            described: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
+        except (OSError, ValueError) as error:
+            raise RuntimeFailure("crashed", f"said nothing of itself: {error}") from None
+        return described
+
+
+def write_request(
+    folder: Path, runtime: Runtime, path: Path, batches: Sequence[Sequence[Array]]
+) -> None:
+    """What the child is to run, and its inputs."""
+    request = {
+        "adapter": adapter_of(runtime),
+        "path": str(path.resolve()),
+        "batches": len(batches),
+    }
+    (folder / REQUEST).write_text(json.dumps(request))
+    for number, batch in enumerate(batches):
+        _save(folder / f"inputs{number}.npz", batch)
+
+
+def read_request(folder: Path) -> tuple[Runtime, Mapping[str, Any]]:
+    """The child's side of `write_request`: the adapter, made, and the request."""
+    request = json.loads((folder / REQUEST).read_text())
+    module, name = request["adapter"]
+    runtime: Runtime = getattr(importlib.import_module(module), name)()
+    return runtime, request
+
+
+def read_inputs(folder: Path, number: int) -> list[Array]:
+    return _load(folder / f"inputs{number}.npz")
+
+
+def expect_success(folder: Path, done: Ended, limit: float) -> None:
+    """RuntimeFailure, with what the child was at and the last that it said, where it failed."""
+    if done.code is None:
+        raise RuntimeFailure("timeout", f"no answer within {limit:g} s{_during(folder)}")
+    if done.code != 0:
+        raise RuntimeFailure("crashed", _last_words(folder, done))
+
+
+def _last_words(folder: Path, done: Ended) -> str:
     """How the child ended, at what, and the last that it said."""
     doing, error = folder / DOING, folder / ERROR
     if error.exists():
         return f"{doing.read_text()}: {error.read_text()}"
-    code = done.returncode
-    end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return ": ".join([end + _during(folder), *done.stderr.strip().splitlines()[-1:]])
+    return ": ".join([done.manner + _during(folder), *filter(None, [done.last_line])])
 
 
 def _during(folder: Path) -> str:
@@ -92,25 +137,75 @@ def _load(path: Path) -> list[Array]:
         return [arrays[str(i)] for i in range(len(arrays))]
 
 
+def described_shapes(arrays: Sequence[Array]) -> str:
+    return ", ".join(f"{x.dtype}{list(x.shape)}" for x in arrays)
+
+
+def checked(outputs: Any) -> list[Array]:
+    """The outputs, once they are a list of arrays of numbers; TypeError otherwise."""
+    if not isinstance(outputs, list | tuple):
+        raise TypeError(f"expected a list of arrays from the runtime, got {_shown(outputs)}")
+    for output in outputs:
+        if not isinstance(output, np.ndarray) or output.dtype.kind not in "biufc":
+            raise TypeError(f"expected arrays of numbers from the runtime, got {_shown(output)}")
+    return list(outputs)
+
+
+def _shown(value: object) -> str:
+    kind = f"{value.dtype} array" if isinstance(value, np.ndarray) else type(value).__name__
+    return f"{kind} {str(value)[:40]!r}"
+
+
+@contextmanager
+def telling(folder: Path) -> Iterator[None]:
+    """The child's exceptions, as one line for the parent."""
+    try:
+        yield
+    except Exception as error:
+        (folder / ERROR).write_text(f"{type(error).__name__}: {explain(error) or _said(error)}")
+        raise
+
+
+def _said(error: Exception) -> str:
+    """Its last line, or the first of torch.compile's errors, whose last lines are advice."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    advice = any("TORCHDYNAMO_VERBOSE" in line for line in lines)
+    return printable((lines or [""])[0 if advice else -1])
+
+
 def _serve(folder: Path) -> None:
     """The child's side: load the file once, run every batch, leave outputs or the error's line."""
-    request = json.loads((folder / "request.json").read_text())
-    module, name = request["adapter"]
     doing = folder / DOING
-    try:
+    with telling(folder):
+        doing.write_text("importing the adapter")
+        runtime, request = read_request(folder)
+        if request.get("describe"):
+            _describe(folder, runtime)
+            return
         doing.write_text("loading the file")
-        runtime: Runtime = getattr(importlib.import_module(module), name)()
         run: Run = runtime.load(Path(request["path"]))
         for number in range(request["batches"]):
-            inputs = _load(folder / f"inputs{number}.npz")
-            shapes = ", ".join(f"{x.dtype}{list(x.shape)}" for x in inputs)
-            doing.write_text(f"running {shapes}")
-            _save(folder / f"outputs{number}.npz", run(inputs))
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        said = explain(error) or lines[-1].strip()
-        (folder / ERROR).write_text(f"{type(error).__name__}: {said}")
-        raise
+            inputs = read_inputs(folder, number)
+            doing.write_text(f"running {described_shapes(inputs)}")
+            _save(folder / f"outputs{number}.npz", checked(run(inputs)))
+
+
+def _describe(folder: Path, runtime: Runtime) -> None:
+    doing = folder / DOING
+    facts: dict[str, Any] = {}
+    doing.write_text("asking for its version")
+    for key in ("name", "format", "install", "precision"):
+        facts[key] = printable(str(getattr(runtime, key, "")))
+    facts["on_request"] = bool(getattr(runtime, "on_request", False))
+    facts["version"] = printable(str(runtime.version()))
+    facts["features"] = ""
+    if facts["version"]:
+        if package := getattr(runtime, "imports", ""):
+            doing.write_text(f"importing {package}")
+            importlib.import_module(package)
+        features = getattr(runtime, "features", None)
+        facts["features"] = printable(str(features())) if features else ""
+    (folder / DESCRIPTION).write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":

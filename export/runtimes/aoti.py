@@ -1,0 +1,21 @@
+"""An AOTInductor package in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from . import Run
+from .libtorch import Libtorch, load_operator_library, of_arrays
+
+
+class Aoti(Libtorch):
+    """torch._inductor.aoti_load_package after torch.ops.load_library."""
+
+    name = "aoti"
+    format = "aoti"
+
+    def load(self, path: Path) -> Run:
+        load_operator_library()
+        return of_arrays(torch._inductor.aoti_load_package(str(path)))

@@ -1,0 +1,39 @@
+"""torch.compile: Inductor's kernels for the graph in torch.export's file.
+
+A bundle holds no model source, and verify must import none: the graph is what there is to compile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+import torch_sigmoid_ext
+
+from . import Run
+from .libtorch import Libtorch, of_arrays
+
+
+class Compile(Libtorch):
+    """torch.compile of the program's module, with sizes left free."""
+
+    name = "compile"
+    format = "pt2"
+    install = "apt-get install g++"
+
+    def version(self) -> str:
+        found = shutil.which(os.environ.get("CXX", "g++"))
+        return super().version() if found else ""
+
+    def environment(self) -> dict[str, str]:
+        # What Inductor keeps knows operators by name: code for an earlier build would be verified.
+        return {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+
+    def load(self, path: Path) -> Run:
+        # The package, and not its library alone: Inductor asks it for the operator's strides.
+        assert torch_sigmoid_ext.library_path()
+        module = torch.export.load(path).module()
+        return of_arrays(torch.compile(module, dynamic=True))

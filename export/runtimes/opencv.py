@@ -1,0 +1,39 @@
+"""OpenCV's dnn module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from . import Array, Run
+from .onnx_names import onnx_names
+from .packages import Packaged
+
+
+class OpenCv(Packaged):
+    """cv2.dnn.readNetFromONNX on the CPU."""
+
+    name = "opencv"
+    format = "onnx"
+    install = "pip install opencv-python-headless"
+    precision = "float32; float64 as float32"
+    imports = "cv2"
+    distributions = (
+        *("opencv-python-headless", "opencv-python"),
+        *("opencv-contrib-python-headless", "opencv-contrib-python"),
+    )
+    on_request = True
+
+    def load(self, path: Path) -> Run:
+        import cv2
+
+        net = cv2.dnn.readNetFromONNX(str(path))
+        inputs_of, outputs_of = onnx_names(path)
+
+        def run(inputs: list[Array]) -> list[Array]:
+            for name, x in zip(inputs_of, inputs, strict=True):
+                net.setInput(x, name)
+            return [np.array(output) for output in net.forward(outputs_of)]
+
+        return run
