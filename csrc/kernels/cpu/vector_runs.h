@@ -116,18 +116,26 @@ class Runs {
     }
   }
 
+  // By the quickest path that takes them, tried again every few blocks.
   __attribute__((noinline)) static void wide_blocks(const T* input, T* output, std::int64_t numel) {
-    std::int64_t i = 0;
-    if constexpr (requires { Kernel::saturated_block(input, output); }) {
-      while (i < numel && Kernel::saturated_block(input + i, output + i)) i += Kernel::kBlock;
+    [[maybe_unused]] bool try_low = true;
+    for (std::int64_t i = 0; i < numel;) {
+      if constexpr (requires { Kernel::saturated_block(input, output); }) {
+        while (i < numel && Kernel::saturated_block(input + i, output + i)) i += Kernel::kBlock;
+      }
+      if constexpr (requires { Kernel::low_block(input, output); }) {
+        const std::int64_t before = i;
+        while (try_low && i < numel && Kernel::low_block(input + i, output + i)) {
+          i += Kernel::kBlock;
+        }
+        try_low = i != before;
+      }
+      const std::int64_t end = least(i + kShortest, numel);
+      if constexpr (requires { Kernel::normal_block(input, output); }) {
+        while (i < end && Kernel::normal_block(input + i, output + i)) i += Kernel::kBlock;
+      }
+      for (; i < end; i += Kernel::kBlock) Kernel::wide_block(input + i, output + i);
     }
-    if constexpr (requires { Kernel::low_block(input, output); }) {
-      while (i < numel && Kernel::low_block(input + i, output + i)) i += Kernel::kBlock;
-    }
-    if constexpr (requires { Kernel::normal_block(input, output); }) {
-      while (i < numel && Kernel::normal_block(input + i, output + i)) i += Kernel::kBlock;
-    }
-    for (; i < numel; i += Kernel::kBlock) Kernel::wide_block(input + i, output + i);
   }
 };
 
