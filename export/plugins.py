@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .runtimes import Run, Runtime
 from .runtimes.apart import RuntimeFailure
+from .runtimes.runtime import Run, Runtime
 
 GROUP = "torch_sigmoid_ext.runtimes"
 

@@ -13,8 +13,8 @@ import torch
 
 import torch_sigmoid_ext
 
-from . import Run
 from .libtorch import Libtorch, of_arrays
+from .runtime import Run
 
 
 class Compile(Libtorch):

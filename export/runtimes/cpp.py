@@ -18,10 +18,10 @@ import torch
 
 import torch_sigmoid_ext
 
-from . import Run
 from .apart import RuntimeFailure, printable, run_command
 from .libtorch import Libtorch
 from .piped import Piped
+from .runtime import Run
 
 SOURCES = Path(__file__).with_name("server")
 BUILD_LIMIT = 900.0  # seconds; it takes half a minute

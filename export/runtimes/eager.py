@@ -12,8 +12,8 @@ import torch
 
 import torch_sigmoid_ext
 
-from . import Array, Run
 from .libtorch import Libtorch
+from .runtime import Array, Run
 
 
 class Eager(Libtorch):

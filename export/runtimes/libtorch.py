@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 import torch_sigmoid_ext
 
-from . import Array, Run, Runtime
+from .runtime import Array, Run, Runtime
 
 
 class Libtorch(Runtime):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Array, Run
 from .apart import run_command
 from .onnx_names import example_shapes, onnx_names
 from .packages import Packaged
+from .runtime import Array, Run
 
 CONVERT_LIMIT = 300.0  # seconds
 

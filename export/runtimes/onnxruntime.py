@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import Array, Run, Runtime
+from .runtime import Array, Run, Runtime
 
 
 class OnnxRuntime(Runtime):

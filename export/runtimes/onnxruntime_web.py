@@ -9,8 +9,8 @@ import subprocess
 from functools import cached_property
 from pathlib import Path
 
-from . import Run, Runtime
 from .piped import Piped
+from .runtime import Run, Runtime
 
 PACKAGE = "onnxruntime-web"
 FOLDER = "TORCH_SIGMOID_EXT_NODE_MODULES"  # the environment variable that names its folder

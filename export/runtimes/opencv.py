@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Array, Run
 from .onnx_names import onnx_names
 from .packages import Packaged
+from .runtime import Array, Run
 
 
 class OpenCv(Packaged):

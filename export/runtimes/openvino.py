@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Array, Run
 from .packages import Packaged
+from .runtime import Array, Run
 
 _FLUSHED = (
     "OpenVINO computes float64 in float32, flushes small results and keeps NaN in its own Sigmoid "

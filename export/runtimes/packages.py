@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from importlib import metadata
 
-from . import Runtime
+from .runtime import Runtime
 
 
 class Packaged(Runtime):

@@ -20,7 +20,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from . import Array
+from .runtime import Array
 
 # A dtype is its place here: serve.cpp and serve.mjs have the same list.
 DTYPES = tuple(

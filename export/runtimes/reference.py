@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Array, Run, Runtime
+from .runtime import Array, Run, Runtime
 
 
 class Reference(Runtime):

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from . import Array, Run, Runtime
 from .apart import Child, RuntimeFailure, python_module
+from .runtime import Array, Run, Runtime
 from .worker import (
     DOING,
     checked,

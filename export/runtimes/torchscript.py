@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from . import Run
 from .libtorch import Libtorch, load_operator_library, of_arrays
+from .runtime import Run
 
 
 class TorchScript(Libtorch):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import Array, Run
 from .packages import Packaged
+from .runtime import Array, Run
 
 
 class Tract(Packaged):

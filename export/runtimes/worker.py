@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..missing_library import explain
-from . import Array, Run, Runtime
 from .apart import Ended, RuntimeFailure, printable, python_module, run_command
+from .runtime import Array, Run, Runtime
 
 # What serves requests answers in far less, and a runtime that hangs must not hold the report.
 TIME_LIMIT = 600.0  # seconds
