@@ -25,7 +25,7 @@
 namespace torch_sigmoid_ext::kernels::cpu {
 
 inline constexpr double kFloat64Tiny =
-    -0x1.6232bdd7abcd3p+9;                      // -708.3964: results below are subnormal
+    -0x1.6232bdd7abcd3p+9;                       // -708.3964: results below are subnormal
 inline constexpr double kFloat64Zero = -745.14;  // and 0 below
 inline constexpr double kFloat64One = 40.0;
 
