@@ -21,6 +21,7 @@ struct FastFloat32Block {
   using Fast = SigmoidFloat32Fast<V>;
   static constexpr int kVectors = 4;
   static constexpr int kBlock = kVectors * V::kLanes;
+  static constexpr bool kInterleaved = true;
 
   VECTOR_INLINE static bool block(const float* input, float* output) {
     typename V::Float y[kVectors];
@@ -37,6 +38,17 @@ struct FastFloat32Block {
     return saturate<V, kVectors>(input, output);
   }
 
+  VECTOR_INLINE static bool normal_block(const float* input, float* output) {
+    typename V::Float y[kVectors];
+    typename V::Int least = V::set_int(-1);
+    for (int v = 0; v < kVectors; ++v) {
+      y[v] = Fast::normal(V::load(input + v * V::kLanes), least);
+    }
+    if (__builtin_expect(V::any_below(least, Fast::kLeastNormal), 0)) return false;
+    for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, y[v]);
+    return true;
+  }
+
   VECTOR_INLINE static void wide_block(const float* input, float* output) {
     for (int v = 0; v < kVectors; ++v) {
       V::store(output + v * V::kLanes, Fast::wide(V::load(input + v * V::kLanes)));
@@ -48,6 +60,7 @@ template <class V>
 struct Float64Block {
   static constexpr int kVectors = 4;
   static constexpr int kBlock = kVectors * V::kDoubles;
+  static constexpr bool kInterleaved = true;
 
   VECTOR_INLINE static bool block(const double* input, double* output) {
     typename V::Double x[kVectors];
@@ -63,14 +76,28 @@ struct Float64Block {
     return true;
   }
 
+  VECTOR_INLINE static bool saturated_block(const double* input, double* output) {
+    for (int v = 0; v < kVectors; ++v) {
+      if (!V::all_beyond(V::load(input + v * V::kDoubles), kFloat64Zero, kFloat64One)) return false;
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      const auto negative = V::less(V::load(input + v * V::kDoubles), 0.0);
+      V::store(output + v * V::kDoubles,
+               V::choose(negative, V::set_double(0.0), V::set_double(1.0)));
+    }
+    return true;
+  }
+
   VECTOR_INLINE static bool normal_block(const double* input, double* output) {
+    constexpr double kMiddle = 0.5 * (kFloat64Zero + kFloat64Tiny);
     typename V::Double x[kVectors];
-    bool normal = true;
+    // The least distance from the middle of the subnormal results.
+    typename V::Double least = V::set_double(DBL_MAX);
     for (int v = 0; v < kVectors; ++v) {
       x[v] = V::load(input + v * V::kDoubles);
-      normal = normal && V::none_between(x[v], kFloat64Zero, kFloat64Tiny);
+      least = V::min_number(V::abs(V::sub(x[v], V::set_double(kMiddle))), least);
     }
-    if (!normal) return false;
+    if (__builtin_expect(V::any_within(least, kFloat64Tiny - kMiddle), 0)) return false;
     for (int v = 0; v < kVectors; ++v) {
       V::store(output + v * V::kDoubles, SigmoidFloat64<V>::normal(x[v]));
     }

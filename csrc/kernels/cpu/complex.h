@@ -119,6 +119,7 @@ class ComplexSigmoid {
 template <class V, class T>
 struct ComplexBlock {
   static constexpr int kBlock = 16;
+  static constexpr bool kInterleaved = false;
 
   VECTOR_INLINE static void block(const Complex<T>* input, Complex<T>* output) {
     double x[kBlock], y[kBlock], real[kBlock], imaginary[kBlock];

@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 # As in sigmoid_half_vector.h.
-LOWEST, HIGHEST = np.float32(-94), np.float32(80)
+LOWEST, HIGHEST = np.float32(-94.96), np.float32(80)
 UNIT_EXPONENT = -9
 UNIT = np.float32(2.0**UNIT_EXPONENT)
 

@@ -22,10 +22,11 @@
 // a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
 // adapter's, since the estimate is; the bits of a result do not depend on it, nor on the estimate.
 //
-// block() takes x from about -20 to 23; the others take more, with the second ε:
+// block() takes x from about -20 to 23, and capped_block() also those whose σ is 0 or 1, infinities, and
+// NaN. The others take more, with the second ε:
 //   low_block()     x from -87 to -17: σ = e^x (1 - e^x), no quotient
-//   normal_block()  every x but those of subnormal results, infinities and NaN among them. 2^k may be
-//                   below the last bit of T: its exact loss is added to l after the cancellation
+//   normal_block()  every x but those of subnormal results. 2^k may be below the last bit of T: its
+//                   exact loss is added to l after the cancellation
 //   wide_block()    every x. Subnormal results (x < -87.3365) are multiples of g = 2^(-149 - k): with
 //                   G = 2^23 · g, the float nearest G + y has σ's own bits as its low ones, rounded once
 // x is clamped to where σ is 0 or 1 already; blocks of nothing else are a store (saturated_block).
@@ -63,6 +64,7 @@ class SigmoidFloat32 {
   // may be `input`.
   static constexpr int kVectors = 4;  // in flight, to hide each other's latency
   static constexpr int kBlock = kVectors * V::kLanes;
+  static constexpr bool kInterleaved = V::kManyRegisters;
 
   VECTOR_INLINE static bool block(const float* input, float* output) {
     Denominator denominators[kVectors];
@@ -76,9 +78,16 @@ class SigmoidFloat32 {
     if (__builtin_expect(V::any_bit(outside, Index::kOutside), 0)) return false;
     Float results[kVectors];
     Int doubts[kVectors];
-    for (int v = 0; v < kVectors; ++v) results[v] = divide(denominators[v], V::kEpsilon, doubts[v]);
+    for (int v = 0; v < kVectors; ++v) {
+      const Float y = quotient(denominators[v], V::kEpsilon, doubts[v]);
+      results[v] = scaled(y, denominators[v].scale);
+    }
     finish(input, output, results, doubts);
     return true;
+  }
+
+  VECTOR_INLINE static bool capped_block(const float* input, float* output) {
+    return clamped_block<kNarrow>(input, output);
   }
 
   VECTOR_INLINE static bool saturated_block(const float* input, float* output) {
@@ -101,23 +110,7 @@ class SigmoidFloat32 {
   }
 
   VECTOR_INLINE static bool normal_block(const float* input, float* output) {
-    Denominator denominators[kVectors];
-    Int least = V::set_int(-1);
-    for (int v = 0; v < kVectors; ++v) {
-      // Clamped to where 2^(k + kUp) is 0, and so is the result.
-      const Float x = V::clamp(V::load(input + v * V::kLanes), kUnderflow, kFloat32One);
-      const Float shifted = Index::shift(x);
-      least = V::min_unsigned(least, V::sub(V::bits(shifted), V::set_int(kLeastSubnormal)));
-      denominators[v] = denominate<kWide>(x, shifted);
-    }
-    if (__builtin_expect(V::any_below(least, kLeastNormal - kLeastSubnormal), 0)) return false;
-    Float results[kVectors];
-    Int doubts[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      results[v] = divide(denominators[v], V::kWideEpsilon, doubts[v]);
-    }
-    finish(input, output, results, doubts);
-    return true;
+    return clamped_block<kWide>(input, output);
   }
 
   VECTOR_INLINE static void wide_block(const float* input, float* output) {
@@ -133,15 +126,40 @@ class SigmoidFloat32 {
   }
 
  private:
+  enum Range { kNarrow, kWide };
+
+  template <Range kRange>
+  VECTOR_INLINE static bool clamped_block(const float* input, float* output) {
+    Denominator denominators[kVectors];
+    Int least = V::set_int(-1);
+    for (int v = 0; v < kVectors; ++v) {
+      // Clamped to where 2^(k + kUp) is 0, and so is the result.
+      const Float x = V::clamp(V::load(input + v * V::kLanes), kUnderflow, kFloat32One);
+      const Float shifted = Index::shift(x);
+      least = V::min_unsigned(least, V::sub(V::bits(shifted), V::set_int(kLeastSubnormal)));
+      denominators[v] = denominate<kRange>(x, shifted);
+    }
+    constexpr int kLeast = kRange == kNarrow ? kLeastNarrow : kLeastNormal;
+    if (__builtin_expect(V::any_below(least, kLeast - kLeastSubnormal), 0)) return false;
+    constexpr float kEpsilon = kRange == kNarrow ? V::kEpsilon : V::kWideEpsilon;
+    Float results[kVectors];
+    Int doubts[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const Float y = quotient(denominators[v], kEpsilon, doubts[v]);
+      results[v] = V::mul(y, denominators[v].scale);
+    }
+    finish(input, output, results, doubts);
+    return true;
+  }
+
   // Of t; -126 itself can come with a subnormal result.
   static constexpr int kLeastLow = LowIndex::of(-125.5f);
   static constexpr int kGreatestLow = LowIndex::of(-24.5f);
   static constexpr int kLeastSubnormal = Index::of(-150.5f);
   static constexpr int kLeastNormal = Index::of(-125.5f);
+  static constexpr int kLeastNarrow = Index::kInside;
   // Of x; half a binade from the next, as the limits above: the rounding mode may be another.
   static constexpr float kUnderflow = (0.5f - static_cast<float>(127 + Index::kUp)) * kLn2HighFloat;
-
-  enum Range { kNarrow, kWide };
 
   struct Denominator {
     Float scale;      // 2^(k + kUp)
@@ -187,14 +205,20 @@ class SigmoidFloat32 {
     return V::fmadd(e, e, e);
   }
 
-  // The quotient; in `doubt`, not 0 where its rounding is not certain.
-  VECTOR_INLINE static Float divide(const Denominator& d, float epsilon, Int& doubt) {
+  // 1 / d, 2^k away from the result; in `doubt`, not 0 where its rounding is not certain.
+  VECTOR_INLINE static Float quotient(const Denominator& d, float epsilon, Int& doubt) {
     const Float y = V::reciprocal_estimate(d.high);
     const Float e = correction(y, d);
     const Float above = V::fmadd(y, V::add(e, V::set(epsilon)), y);
     const Float below = V::fmadd(y, V::sub(e, V::set(epsilon)), y);
     doubt = V::exclusive_or(above, below);
-    return V::mul(above, d.scale);
+    return above;
+  }
+
+  // y · scale where y is finite and the product normal: integers do not wait for a multiplier.
+  VECTOR_INLINE static Float scaled(Float y, Float scale) {
+    const Int exponent = V::sub(V::bits(scale), V::set_int(127 << 23));
+    return V::as_float(V::add(V::bits(y), exponent));
   }
 
   // G is 0 for normal results. Rounding beside `rest` loses up to 2^-24 · g more: `slack`.

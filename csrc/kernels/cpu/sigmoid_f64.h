@@ -25,8 +25,9 @@
 namespace torch_sigmoid_ext::kernels::cpu {
 
 inline constexpr double kFloat64Tiny =
-    -0x1.6232bdd7abcd3p+9;                       // -708.3964: results below are subnormal
-inline constexpr double kFloat64Zero = -745.14;  // and 0 below
+    -0x1.6232bdd7abcd3p+9;                            // -708.3964: results below are subnormal
+inline constexpr double kFloat64Zero = -745.14;       // and 0 below
+inline constexpr double kFloat64Underflow = -708.74;  // 2^-1022.5: the exponent field of 2^k is 0
 inline constexpr double kFloat64One = 40.0;
 
 template <class V>
@@ -45,10 +46,7 @@ class SigmoidFloat64 {
 
   // For every x but from kFloat64Zero to kFloat64Tiny.
   VECTOR_INLINE static Double normal(Double x) {
-    const Double zero = V::set_double(0.0);
-    const auto is_zero = V::less(x, kFloat64Zero);
-    const Double most = V::min(V::set_double(kFloat64One), x);  // in this order NaN stays
-    return V::choose(is_zero, zero, narrow(V::choose(is_zero, zero, most)));
+    return narrow(V::clamp(x, kFloat64Underflow, kFloat64One));
   }
 
   // For every x. A subnormal result is rounded to a multiple of g = 2^(-1074 - k) as the low bits of

@@ -4,8 +4,9 @@
 //   r = x + t · ln 2                         |r| <= ln 2 / 2n
 //   σ = u / (u + 2^(k-9) · T · e^-r),  T = 2^(j/n),  u = 2^-9          no branch on the sign of x
 //
-// u keeps the denominator below 2^128 down to where both types' results are 0. x is clamped to
-// [-94, 80], where σ rounds to 0 and 1 in both types; NaN passes.
+// u keeps the denominator below 2^128 down to where both types' results are 0. x is clamped to where σ
+// rounds to 0 and 1 in both types; NaN passes. bfloat16's lower limit is -137 ln 2, where 2^(k-9) is
+// infinite and the quotient 0: one that is subnormal in float32 takes the divider twice as long.
 //
 // float32 knows σ here to about 2^-22 of itself, and a few of the 65,536 inputs of each type have their σ
 // nearer to the middle between two results. They fall on the right side because
@@ -31,7 +32,7 @@ struct Float16Sigmoid {
 };
 
 struct BFloat16Sigmoid {
-  static constexpr float kLowest = -94.0f;
+  static constexpr float kLowest = -94.96f;
   static constexpr float kPositive = 0x1p-9f;
   static constexpr float kNegative = 0x1p-9f;
 };
@@ -41,6 +42,7 @@ struct BFloat16Sigmoid {
 template <class V, class Io, class Type>
 struct SigmoidHalf {
   static constexpr int kBlock = 4 * V::kLanes;
+  static constexpr bool kInterleaved = true;
 
   // `output` may be `input`.
   VECTOR_INLINE static void block(const std::uint16_t* input, std::uint16_t* output) {

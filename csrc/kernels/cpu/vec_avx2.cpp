@@ -34,6 +34,7 @@ struct Avx2 {
   using Int = __m256i;
   using Double = __m256d;
   static constexpr int kLanes = 8;
+  static constexpr bool kManyRegisters = false;
   static constexpr int kDoubles = 4;
   static constexpr int kEntries = 16;  // a lookup takes two permutations and a blend
   static constexpr const auto& kExp2 = kExp2Float16;
@@ -168,12 +169,19 @@ struct Avx2 {
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return _mm256_blendv_pd(otherwise, a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
   }
-  VECTOR_INLINE static bool none_between(Double a, double low, double high) {
-    return _mm256_movemask_pd(_mm256_andnot_pd(less(a, low), less(a, high))) == 0;
+  VECTOR_INLINE static bool all_beyond(Double a, double low, double high) {
+    const Double above = _mm256_cmp_pd(a, set_double(high), _CMP_GT_OQ);
+    return _mm256_movemask_pd(_mm256_or_pd(less(a, low), above)) == 0xf;
+  }
+  VECTOR_INLINE static Double min_number(Double a, Double b) {  // b where a is NaN
+    return _mm256_min_pd(a, b);
+  }
+  VECTOR_INLINE static Double abs(Double a) { return _mm256_andnot_pd(set_double(-0.0), a); }
+  VECTOR_INLINE static bool any_within(Double a, double limit) {
+    return _mm256_movemask_pd(_mm256_cmp_pd(a, set_double(limit), _CMP_LE_OQ)) != 0;
   }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
-    const Double magnitude = _mm256_andnot_pd(set_double(-0.0), a);
-    return _mm256_movemask_pd(_mm256_cmp_pd(magnitude, set_double(limit), _CMP_LE_OQ)) == 0xf;
+    return _mm256_movemask_pd(_mm256_cmp_pd(abs(a), set_double(limit), _CMP_LE_OQ)) == 0xf;
   }
 
   struct Exp2Double {

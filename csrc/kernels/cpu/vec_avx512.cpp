@@ -35,6 +35,7 @@ struct Avx512 {
   using Int = __m512i;
   using Double = __m512d;
   static constexpr int kLanes = 16;
+  static constexpr bool kManyRegisters = true;
   static constexpr int kDoubles = 8;
   static constexpr int kEntries = 32;
   static constexpr const auto& kExp2 = kExp2Float32;
@@ -165,8 +166,15 @@ struct Avx512 {
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return _mm512_mask_mov_pd(otherwise, _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), a);
   }
-  VECTOR_INLINE static bool none_between(Double a, double low, double high) {
-    return (less(a, high) & ~less(a, low)) == 0;
+  VECTOR_INLINE static bool all_beyond(Double a, double low, double high) {
+    return (less(a, low) | _mm512_cmp_pd_mask(a, set_double(high), _CMP_GT_OQ)) == 0xff;
+  }
+  VECTOR_INLINE static Double min_number(Double a, Double b) {  // b where a is NaN
+    return _mm512_min_pd(a, b);
+  }
+  VECTOR_INLINE static Double abs(Double a) { return _mm512_abs_pd(a); }
+  VECTOR_INLINE static bool any_within(Double a, double limit) {
+    return _mm512_cmp_pd_mask(a, set_double(limit), _CMP_LE_OQ) != 0;
   }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     return _mm512_cmp_pd_mask(_mm512_abs_pd(a), set_double(limit), _CMP_LE_OQ) == 0xff;

@@ -22,6 +22,7 @@ struct Neon {
   using Int = uint32x4_t;  // the bits of either
   using Double = float64x2_t;
   static constexpr int kLanes = 4;
+  static constexpr bool kManyRegisters = true;
   static constexpr int kDoubles = 2;
   static constexpr int kEntries = 16;  // four registers: all that a lookup takes
   static constexpr const auto& kExp2 = kExp2Float16;
@@ -146,8 +147,16 @@ struct Neon {
   VECTOR_INLINE static Double where_nan(Double a, Double otherwise) {
     return vbslq_f64(vceqq_f64(a, a), otherwise, a);
   }
-  VECTOR_INLINE static bool none_between(Double a, double low, double high) {
-    return vmaxvq_u32(vreinterpretq_u32_u64(vbicq_u64(less(a, high), less(a, low)))) == 0;
+  VECTOR_INLINE static bool all_beyond(Double a, double low, double high) {
+    const uint64x2_t above = vcgtq_f64(a, set_double(high));
+    return vminvq_u32(vreinterpretq_u32_u64(vorrq_u64(less(a, low), above))) != 0;
+  }
+  VECTOR_INLINE static Double min_number(Double a, Double b) {  // b where a is NaN
+    return vminnmq_f64(a, b);
+  }
+  VECTOR_INLINE static Double abs(Double a) { return vabsq_f64(a); }
+  VECTOR_INLINE static bool any_within(Double a, double limit) {
+    return vmaxvq_u32(vreinterpretq_u32_u64(vcleq_f64(a, set_double(limit)))) != 0;
   }
   VECTOR_INLINE static bool all_within(Double a, double limit) {
     return vminvq_u32(vreinterpretq_u32_u64(vcaleq_f64(a, set_double(limit)))) != 0;

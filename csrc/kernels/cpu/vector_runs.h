@@ -60,8 +60,17 @@ VECTOR_INLINE constexpr std::int64_t whole_blocks(std::int64_t count, std::int64
   return (count + block - 1) / block * block;
 }
 
+// GCC orders instructions before it gives out registers only where it is told to. Where the registers
+// suffice for the vectors of a block, that brings these beside each other: 3 to 18 % quicker.
+#if defined(__GNUC__) && !defined(__clang__)
+#define VECTOR_INTERLEAVED __attribute__((optimize("schedule-insns", "sched-pressure")))
+#else
+#define VECTOR_INTERLEAVED
+#endif
+
 // Kernel::block(input, output) takes Kernel::kBlock elements of T side by side; output may be input.
 // Where it returns false it has written nothing, and Kernel::wide_block must do the block.
+// Each kind of block has a loop of its own, for the compiler to keep that kind's constants at hand.
 template <class Kernel, class T>
 class Runs {
  public:
@@ -92,50 +101,85 @@ class Runs {
 
  private:
   static constexpr std::int64_t kShortest = 8 * Kernel::kBlock;
-  static constexpr std::int64_t kLongest = 64 * Kernel::kBlock;
+  static constexpr std::int64_t kLongest = 256 * Kernel::kBlock;
 
-  VECTOR_INLINE static void blocks(const T* input, T* output, std::int64_t numel) {
-    std::int64_t i = 0;
-    [[maybe_unused]] std::int64_t run = kShortest;
-    while (i < numel) {
-      if constexpr (requires { Kernel::wide_block(input, output); }) {
-        if (__builtin_expect(!Kernel::block(input + i, output + i), 0)) {
-          // What is out of the usual range seldom comes alone: the next blocks are taken as well,
-          // and the more of them the longer it goes on.
-          const std::int64_t count = least(run, numel - i);
-          wide_blocks(input + i, output + i, count);
-          i += count;
-          run = least(2 * run, kLongest);
-          continue;
-        }
-        run = kShortest;
-      } else {
-        Kernel::block(input + i, output + i);
+  static void blocks(const T* input, T* output, std::int64_t numel) {
+    if constexpr (requires { Kernel::wide_block(input, output); }) {
+      std::int64_t run = kShortest / 2;
+      for (std::int64_t i = 0; i < numel;) {
+        const std::int64_t usual = take<Kernel::block>(input + i, output + i, numel - i);
+        i += usual;
+        // What is out of the usual range seldom comes alone: the next blocks are taken as well,
+        // and the more of them the longer it goes on.
+        run = usual != 0 ? kShortest : least(2 * run, kLongest);
+        const std::int64_t count = least(run, numel - i);
+        wide_blocks(input + i, output + i, count);
+        i += count;
       }
-      i += Kernel::kBlock;
+    } else {
+      take<always<Kernel::block>>(input, output, numel);
     }
   }
 
-  // By the quickest path that takes them, tried again every few blocks.
-  __attribute__((noinline)) static void wide_blocks(const T* input, T* output, std::int64_t numel) {
-    [[maybe_unused]] bool try_low = true;
+  // By the quickest path that takes them; one that took none is not tried again.
+  static void wide_blocks(const T* input, T* output, std::int64_t numel) {
+    [[maybe_unused]] bool low = true, capped = true, normal = true;
     for (std::int64_t i = 0; i < numel;) {
       if constexpr (requires { Kernel::saturated_block(input, output); }) {
-        while (i < numel && Kernel::saturated_block(input + i, output + i)) i += Kernel::kBlock;
+        i += take<Kernel::saturated_block>(input + i, output + i, numel - i);
       }
       if constexpr (requires { Kernel::low_block(input, output); }) {
-        const std::int64_t before = i;
-        while (try_low && i < numel && Kernel::low_block(input + i, output + i)) {
-          i += Kernel::kBlock;
-        }
-        try_low = i != before;
+        i += attempt<Kernel::low_block>(low, input + i, output + i, numel - i);
       }
-      const std::int64_t end = least(i + kShortest, numel);
+      if constexpr (requires { Kernel::capped_block(input, output); }) {
+        i += attempt<Kernel::capped_block>(capped, input + i, output + i, numel - i);
+      }
       if constexpr (requires { Kernel::normal_block(input, output); }) {
-        while (i < end && Kernel::normal_block(input + i, output + i)) i += Kernel::kBlock;
+        i += attempt<Kernel::normal_block>(normal, input + i, output + i, numel - i);
       }
-      for (; i < end; i += Kernel::kBlock) Kernel::wide_block(input + i, output + i);
+      i += take<always<Kernel::wide_block>>(input + i, output + i, least(kShortest, numel - i));
     }
+  }
+
+  using Block = bool (*)(const T*, T*);
+
+  // How many elements the path took, from the first on. `worth_it` becomes false where that is none.
+  template <Block kBlock>
+  static std::int64_t attempt(bool& worth_it, const T* input, T* output, std::int64_t numel) {
+    const std::int64_t taken = worth_it ? take<kBlock>(input, output, numel) : 0;
+    worth_it = taken != 0;
+    return taken;
+  }
+
+  template <Block kBlock>
+  static std::int64_t take(const T* input, T* output, std::int64_t numel) {
+    if constexpr (Kernel::kInterleaved) {
+      return take_interleaved<kBlock>(input, output, numel);
+    } else {
+      return take_in_order<kBlock>(input, output, numel);
+    }
+  }
+
+  template <Block kBlock>
+  VECTOR_INTERLEAVED __attribute__((noinline)) static std::int64_t take_interleaved(
+      const T* input, T* output, std::int64_t numel) {
+    std::int64_t i = 0;
+    while (i < numel && kBlock(input + i, output + i)) i += Kernel::kBlock;
+    return i;
+  }
+
+  template <Block kBlock>
+  __attribute__((noinline)) static std::int64_t take_in_order(const T* input, T* output,
+                                                              std::int64_t numel) {
+    std::int64_t i = 0;
+    while (i < numel && kBlock(input + i, output + i)) i += Kernel::kBlock;
+    return i;
+  }
+
+  template <void (*kBlock)(const T*, T*)>
+  VECTOR_INLINE static bool always(const T* input, T* output) {
+    kBlock(input, output);
+    return true;
   }
 };
 
