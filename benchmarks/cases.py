@@ -144,7 +144,7 @@ def _other_dtypes() -> Iterator[Case]:
 def _backward() -> Iterator[Case]:
     for dtype in ("float32", "bfloat16", "float16", "float64"):
         for numel in SIZES:
-            yield Case("backward", dtype, numel)
+            yield Case("backward", dtype, numel, peers=True)
         yield Case("backward", dtype, LARGE, output="out=")
 
 

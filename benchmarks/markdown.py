@@ -27,7 +27,7 @@ _PEERS = """\
 In a row `fresh` every peer returns a new tensor (onnxruntime: session.run); in a row `out=` it
 writes into one that is there (onnxruntime: a binding). torch.compile is compiled for the row's
 shape. scipy is scipy.special.expit, which has one thread. `copy` is out.copy_(x), the least that
-so many bytes cost."""
+so many bytes cost; for the backward, torch.mul of the two tensors that it reads."""
 
 
 def size(numel: int) -> str:

@@ -72,7 +72,7 @@ class Run:
             return None
         calls = {peers.OURS: ours, peers.EAGER: peers.eager(case, data)}
         if case.peers:
-            for name in self.wanted:
+            for name in self._beside(case):
                 call = self._peer(name, case, data)
                 if call:
                     calls[name] = call
@@ -87,6 +87,11 @@ class Run:
             len(own.rounds),
             {name: Ratio.of(theirs, own) for name, theirs in times.items()},
         )
+
+    def _beside(self, case: Case) -> Sequence[str]:
+        if case.kernel == "backward":
+            return [name for name in self.wanted if name == peers.LIMIT]
+        return self.wanted
 
     def _peer(self, name: str, case: Case, data: Tensors) -> Call | None:
         if name in self.skipped:
