@@ -129,10 +129,11 @@ def with_cuda(library: Extension, home: Path) -> Extension:
     shared = torch.version.cuda is not None
     library.libraries += ["cudart"] if shared else ["cudart_static", "dl", "rt", "pthread"]
     library.library_dirs += [str(home / folder) for folder in ("lib64", "lib")]
-    # libtorch brings the libraries of CUDA in, though no symbol of its own is called.
-    library.extra_link_args.append("-Wl,--no-as-needed")
+    # libtorch brings torch's libraries of CUDA in, though no symbol of its own is called: linkers
+    # may leave it out, unless it is named behind the flag.
+    library.extra_link_args += ["-Wl,--no-as-needed", "-ltorch"]
     cpp_extension.CUDA_HOME = str(home)
-    if os.environ.get("TORCH_CUDA_ARCH_LIST", "native") == "native" and not (
+    if os.environ.get("TORCH_CUDA_ARCH_LIST") in (None, "", "native") and not (
         torch.cuda.is_available()
     ):
         os.environ["TORCH_CUDA_ARCH_LIST"] = ARCHITECTURES

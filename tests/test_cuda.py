@@ -40,6 +40,7 @@ backward_op = torch.ops.torch_sigmoid_ext.sigmoid_backward
 
 
 def needs_memory(gib: int) -> None:
+    torch.cuda.empty_cache()
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0
     if free < gib * GIB:
         pytest.skip(f"needs {gib} GiB of free GPU memory, has {free / GIB:.0f}")
@@ -223,12 +224,32 @@ def test_any_length_and_alignment_is_right_and_nothing_else_is_written(dtype: to
                 assert (out[:offset] == -7).all() and (out[offset + length :] == -7).all()
 
 
+class Across:
+    """These doubles from the second on as complex128: torch itself makes no such view."""
+
+    def __init__(self, parts: Tensor) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": (parts.numel() // 2 - 1,),
+            "strides": None,
+            "typestr": "<c16",
+            "data": (parts.data_ptr() + parts.element_size(), False),
+            "version": 2,
+        }
+
+
 def test_complex_that_lies_across_16_bytes_is_right() -> None:
-    parts = torch.randn(2003, dtype=torch.float64, device="cuda")
-    inputs = torch.view_as_complex(parts[1:].view(-1, 2))
-    expected = sigmoid(inputs.clone())
+    parts = torch.randn(2004, dtype=torch.float64, device="cuda")
+    inputs = torch.as_tensor(Across(parts), device="cuda")
+    assert inputs.dtype == torch.complex128 and inputs.data_ptr() % 16 == 8
+
+    def aligned() -> Tensor:  # for torch's kernels, which would fault
+        return torch.view_as_complex(parts[1:-1].clone().view(-1, 2))
+
+    expected = sigmoid(aligned())
     assert torch.equal(sigmoid(inputs), expected)
-    assert torch.equal(sigmoid_(inputs), expected)
+    assert torch.equal(sigmoid(inputs[::2]), expected[::2])
+    sigmoid_(inputs)
+    assert torch.equal(aligned(), expected)
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, *COMPLEX])
@@ -330,6 +351,12 @@ def test_tensors_on_different_devices_are_refused_clearly() -> None:
         backward_op(x.cuda(), x)
     with pytest.raises(NotImplementedError, match=r"input.float\(\)"):
         sigmoid(x.cuda().to(torch.float8_e5m2))
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+def test_sparse_tensors_are_refused_with_what_to_do(layout: str) -> None:
+    with pytest.raises(NotImplementedError, match=r"pass input.to_dense\(\)"):
+        sigmoid(getattr(torch.eye(3, device="cuda"), layout)())
 
 
 def test_gradient_broadcasts_promotes_and_takes_a_number_of_the_cpu() -> None:

@@ -27,6 +27,10 @@ from truth import DTYPES
 from torch_sigmoid_ext import sigmoid
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))  # benchmarks is no part of the installed package
+
+from benchmarks import cuda as cuda_bench  # noqa: E402
+
 SOURCES = ROOT / "csrc" / "kernels" / "cuda"
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 Run = Callable[..., Tensor]
@@ -147,6 +151,45 @@ def test_half_coefficients_are_what_their_script_finds() -> None:
     assert table and table[1].replace(",", " ").split() == done.stdout.replace(",", " ").split()
 
 
+@pytest.mark.parametrize("layout", ["Sparse", "SparseCsr", "NestedTensor", "Quantized"])
+def test_layouts_without_a_kernel_are_answered_on_a_gpu_too(layout: str) -> None:
+    for name in ("sigmoid", "sigmoid_", "sigmoid.out", "sigmoid_backward"):
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(
+            f"torch_sigmoid_ext::{name}", f"{layout}CUDA"
+        )
+
+
+@pytest.fixture(scope="module")
+def launches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cuda_launch.cpp around launch.cu, whose one launch is spelled as a call."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler to compile the launches with")
+    folder = tmp_path_factory.mktemp("cuda_launch")
+    pattern = r"kKernel<<<(\w+), (\w+), 0, [^;]*>>>\("
+    called, count = re.subn(
+        pattern, r"emulated::launch(kKernel, \1, \2, ", (SOURCES / "launch.cu").read_text()
+    )
+    assert count == 1
+    (folder / "launch.cpp").write_text(called)
+    kernels = ROOT / "tests" / "kernels"
+    flags = ["-std=c++20", "-O1", "-ffp-contract=off", f"-I{kernels / 'emulated'}", f"-I{SOURCES}"]
+    flags += [f'-DLAUNCH="{folder / "launch.cpp"}"', str(kernels / "cuda_launch.cpp")]
+    done = subprocess.run(
+        [COMPILER, *flags, "-o", str(folder / "launches")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "launches"
+
+
+@pytest.mark.parametrize("method", ["double", "pairs"])
+def test_launches_reach_every_element_of_any_layout_and_nothing_else(
+    launches: Path, method: str
+) -> None:
+    environment = {**os.environ, "TORCH_SIGMOID_EXT_CUDA_FLOAT32": method}
+    done = subprocess.run([launches], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_proof_on_the_host_gave_the_proved_hashes() -> None:
     printed = (ROOT / "docs" / "prove_cuda.txt").read_text()
     proved = (ROOT / "docs" / "prove.txt").read_text()
@@ -160,17 +203,22 @@ def test_proof_on_the_host_gave_the_proved_hashes() -> None:
     assert set(re.findall(r"(\d+) (?:results )?differ from the CPU's", printed)) == {"0"}
 
 
+def fake_nvcc(home: Path, release: str) -> None:
+    """A toolkit whose compiler says its release and no more."""
+    (home / "bin").mkdir()
+    (home / "include").mkdir()
+    (home / "include" / "cuda_runtime.h").touch()
+    fake = home / "bin" / "nvcc"
+    fake.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+    fake.chmod(0o755)
+
+
 def build_says(
     tmp_path: Path, switch: str, torch_cuda: str | None, nvcc: str | None
 ) -> tuple[int, str]:
     """setup.py's exit code and last line, with this torch.version.cuda and this release of nvcc."""
     if nvcc is not None:
-        (tmp_path / "bin").mkdir()
-        (tmp_path / "include").mkdir()
-        (tmp_path / "include" / "cuda_runtime.h").touch()
-        fake = tmp_path / "bin" / "nvcc"
-        fake.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {nvcc}, V{nvcc}.1'\n")
-        fake.chmod(0o755)
+        fake_nvcc(tmp_path, nvcc)
     code = f"""
 import pathlib, runpy, sys, torch
 torch.version.cuda = {torch_cuda!r}
@@ -223,3 +271,75 @@ def test_build_with_or_without_cuda_starts(
 ) -> None:
     code, line = build_says(tmp_path, switch, torch_cuda, nvcc)
     assert code == 0, line
+
+
+LINK = """
+import runpy, setuptools, sys, torch
+from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.sysconfig import customize_compiler
+torch.version.cuda = None
+given = {}
+setuptools.setup = lambda **arguments: given.update(arguments)
+runpy.run_path("setup.py")
+operators = given["ext_modules"][0]
+compiler = new_compiler()
+customize_compiler(compiler)
+compiler.link_shared_object(
+    [sys.argv[1]],
+    sys.argv[2],
+    libraries=operators.libraries,
+    library_dirs=operators.library_dirs,
+    extra_postargs=operators.extra_link_args,
+)
+"""
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
+def test_linked_library_brings_libtorch_where_linkers_leave_out_what_nothing_calls(
+    tmp_path: Path,
+) -> None:
+    """Through libtorch come torch's libraries of CUDA, and of those the current stream."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler to link with")
+    fake_nvcc(tmp_path, "13.0")
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64" / "libcudart_static.a").write_bytes(b"!<arch>\n")
+    built, library = tmp_path / "empty.o", tmp_path / "library.so"
+    subprocess.run([COMPILER, "-x", "c++", "-c", os.devnull, "-o", str(built)], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LINK, str(built), str(library)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "TORCH_SIGMOID_EXT_CUDA": "1",
+            "CUDA_HOME": str(tmp_path),
+            "LDFLAGS": "-Wl,--as-needed",  # some distributions' default
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    needs = subprocess.run(["readelf", "-d", str(library)], capture_output=True, text=True).stdout
+    assert "[libtorch.so]" in needs
+
+
+H200 = cuda_bench.Card("H200", 132, ratio=2, hertz=1.755e9, bandwidth=4.3e12)
+RTX_4090 = cuda_bench.Card("RTX 4090", 128, ratio=64, hertz=2.52e9, bandwidth=0.93e12)
+
+
+def test_predicted_floor_is_memory_s_wherever_the_document_says_so() -> None:
+    numel = 1 << 28
+    for kernel, dtype in cuda_bench.WORK.keys() - {("pairs", "float32")}:
+        moved = (3 if kernel == "backward" else 2) * numel * getattr(torch, dtype).itemsize
+        assert H200.floor(kernel, dtype, numel, moved) == (moved / 4.3e12, "memory")
+    moved = 2 * 4 * numel
+    assert RTX_4090.floor("exact", "float32", numel, moved) == (moved / 0.93e12, "memory")
+    assert RTX_4090.floor("exact", "float64", numel, 2 * moved)[1] == "float64"
+
+
+def test_floor_of_every_other_element_counts_what_lies_between() -> None:
+    dense, apart = (
+        cuda_bench.row(H200, "exact", torch.float32, 64, layout, 2, {}).floor
+        for layout in ("dense", "every other")
+    )
+    assert apart == pytest.approx(1.5 * dense)

@@ -39,6 +39,10 @@ void refuse_each(torch::Library& m, std::initializer_list<const char*> names) {
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCPU, m) { refuse_each(m, kAll); }
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCsrCPU, m) { refuse_each(m, kAll); }
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, NestedTensorCPU, m) { refuse_each(m, kAll); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCUDA, m) { refuse_each(m, kAll); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, SparseCsrCUDA, m) { refuse_each(m, kAll); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, NestedTensorCUDA, m) { refuse_each(m, kAll); }
+TORCH_LIBRARY_IMPL(torch_sigmoid_ext, QuantizedCUDA, m) { refuse_each(m, kAll); }
 #if !defined(TORCH_SIGMOID_EXT_WITH_CUDA)
 TORCH_LIBRARY_IMPL(torch_sigmoid_ext, CUDA, m) { refuse_each(m, kAll); }
 #endif

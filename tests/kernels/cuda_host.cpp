@@ -12,11 +12,26 @@ void run(const void* input, const void* other, void* output, std::int64_t numel)
   using T = typename Op::Element;
   const auto* x = static_cast<const T*>(input);
   [[maybe_unused]] const auto* y = static_cast<const T*>(other);
-  for (std::int64_t i = 0; i < numel; ++i) {
+  auto* results = static_cast<T*>(output);
+  std::int64_t i = 0;
+  if constexpr (requires { &Op::pair; }) {  // as the dense kernel does, all but the last
+    for (; i + 2 < numel; i += 2) {
+      const std::uint32_t first = x[i] | static_cast<std::uint32_t>(x[i + 1]) << 16;
+      std::uint32_t pair;
+      if constexpr (Op::kInputs == 1) {
+        pair = Op::pair(first);
+      } else {
+        pair = Op::pair(first, y[i] | static_cast<std::uint32_t>(y[i + 1]) << 16);
+      }
+      results[i] = static_cast<T>(pair);
+      results[i + 1] = static_cast<T>(pair >> 16);
+    }
+  }
+  for (; i < numel; ++i) {
     if constexpr (Op::kInputs == 1) {
-      static_cast<T*>(output)[i] = Op::apply(x[i]);
+      results[i] = Op::apply(x[i]);
     } else {
-      static_cast<T*>(output)[i] = Op::apply(x[i], y[i]);
+      results[i] = Op::apply(x[i], y[i]);
     }
   }
 }

@@ -40,6 +40,7 @@ __device__ __forceinline__ void put_element(Pack& pack, int i, T value) {
 }
 
 template <class Op, int kCount>
+  requires(!requires { &Op::attempt; })
 __device__ __forceinline__ void apply(Pack (&x)[Op::kInputs][kCount], Pack (&y)[kCount]) {
   using T = typename Op::Element;
 #pragma unroll
@@ -130,9 +131,9 @@ __device__ __forceinline__ void store(T* base, std::int64_t pack, const Pack& va
   }
 }
 
-// `head` elements come first, `packs` times 16 bytes follow, then a tail. kAligned: after the head, inputs and
-// output lie on multiples of 16 bytes.
-template <class Op, bool kAligned>
+// `head` elements come first, `packs` times 16 bytes follow, then a tail. kInputsAligned, kOutputAligned: after
+// the head they lie on multiples of 16 bytes.
+template <class Op, bool kInputsAligned, bool kOutputAligned>
 __global__ void __launch_bounds__(kThreads, kBlocks<Op>)
     dense_kernel(Dense tensors, int head, std::int64_t packs) {
   using T = typename Op::Element;
@@ -151,7 +152,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Op>)
       if (from + p * kThreads >= packs) continue;
 #pragma unroll
       for (int o = 0; o < Op::kInputs; ++o) {
-        next[o][p] = load<T, kAligned>(inputs[o], from + p * kThreads);
+        next[o][p] = load<T, kInputsAligned>(inputs[o], from + p * kThreads);
       }
     }
   };
@@ -168,7 +169,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Op>)
 #pragma unroll
     for (int p = 0; p < kCount; ++p) {
       if (at + p * kThreads >= packs) continue;
-      store<T, kAligned>(output, at + p * kThreads, y[p]);
+      store<T, kOutputAligned>(output, at + p * kThreads, y[p]);
     }
   }
 

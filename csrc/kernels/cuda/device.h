@@ -24,7 +24,7 @@ struct SigmoidHalf {
   using Element = std::uint16_t;
   static constexpr int kInputs = 1;
   KERNEL_INLINE static std::uint32_t pair(std::uint32_t x) { return sigmoid_pair<Pair>(x); }
-  KERNEL_INLINE static Element apply(Element x) { return static_cast<Element>(pair(x)); }
+  KERNEL_INLINE static Element apply(Element x) { return sigmoid_alone<Pair>(x); }
 };
 
 template <class Method>
@@ -60,9 +60,7 @@ struct GradientHalf {
   KERNEL_INLINE static std::uint32_t pair(std::uint32_t g, std::uint32_t y) {
     return gradient_pair<Pair>(g, y);
   }
-  KERNEL_INLINE static Element apply(Element g, Element y) {
-    return static_cast<Element>(pair(g, y));
-  }
+  KERNEL_INLINE static Element apply(Element g, Element y) { return gradient_alone<Pair>(g, y); }
 };
 
 struct GradientFloat32 {

@@ -31,14 +31,34 @@ struct Float16Pair {
   static constexpr int kUnit = 0;           // exponent of u
   static constexpr bool kTowardsHalf = true;
 
+  KERNEL_INLINE static float widen(std::uint16_t bits) {
+#if defined(__CUDA_ARCH__)
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+#else
+    return static_cast<float>(Type{bits}.to_double());
+#endif
+  }
+
+  KERNEL_INLINE static std::uint16_t narrow(float value) {
+#if defined(__CUDA_ARCH__)
+    std::uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+#else
+    return Type::from_double(value).bits;
+#endif
+  }
+
   KERNEL_INLINE static void widen(std::uint32_t pair, float& first, float& second) {
 #if defined(__CUDA_ARCH__)
     asm("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
         : "=f"(first), "=f"(second)
         : "r"(pair));
 #else
-    first = static_cast<float>(Type{static_cast<std::uint16_t>(pair)}.to_double());
-    second = static_cast<float>(Type{static_cast<std::uint16_t>(pair >> 16)}.to_double());
+    first = widen(static_cast<std::uint16_t>(pair));
+    second = widen(static_cast<std::uint16_t>(pair >> 16));
 #endif
   }
 
@@ -50,8 +70,7 @@ struct Float16Pair {
         : "f"(first), "f"(second));
     return pair;
 #else
-    return Type::from_double(first).bits |
-           static_cast<std::uint32_t>(Type::from_double(second).bits) << 16;
+    return narrow(first) | static_cast<std::uint32_t>(narrow(second)) << 16;
 #endif
   }
 };
@@ -61,6 +80,20 @@ struct BFloat16Pair {
   static constexpr float kLowest = -94.0f;
   static constexpr int kUnit = -72;
   static constexpr bool kTowardsHalf = false;
+
+  KERNEL_INLINE static float widen(std::uint16_t bits) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  }
+
+  KERNEL_INLINE static std::uint16_t narrow(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    std::uint16_t bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+#else
+    return static_cast<std::uint16_t>(upper_half(value) >> 16);
+#endif
+  }
 
   KERNEL_INLINE static void widen(std::uint32_t pair, float& first, float& second) {
     first = std::bit_cast<float>(pair << 16);
@@ -91,7 +124,7 @@ KERNEL_ARRAY float kHalfExp[6] = {0x1p+0f,         -0x1p+0f,       0x1.fffff6p-2
 
 template <class Pair>
 KERNEL_INLINE float sigmoid_half(float input) {
-  constexpr float kShift = 0x1.8p23f + Pair::kUnit;  // its last 9 bits are u's exponent
+  constexpr float kShift = 0x1.8p23f + (127 + Pair::kUnit);  // its last bits: exponent field of u
   constexpr float kU = std::bit_cast<float>((127 + Pair::kUnit) << 23);
   const float x = FloatLane::clamp(input, Pair::kLowest, 12.0f);
   const float shifted = ::fmaf(x, -cpu::kLog2EFloat, kShift);
@@ -99,14 +132,20 @@ KERNEL_INLINE float sigmoid_half(float input) {
   const float r = ::fmaf(t, cpu::kLn2HighFloat, x);
   float p = kHalfExp[5];
   for (int i = 4; i >= 0; --i) p = ::fmaf(p, r, kHalfExp[i]);
-  const float power = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) +
-                                           (std::bit_cast<std::uint32_t>(shifted) << 23));
-  const float d = power + kU;
+  // 2^t · u; of a NaN's bits anything, and NaN comes from p. Its product with p is exact.
+  const float scale = std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23);
+  const float d = ::fmaf(p, scale, kU);
   const float estimate = reciprocal_estimate(d);
   float one = 1.0f;
   if constexpr (Pair::kTowardsHalf) one -= ::copysignf(0x1p-23f, x);
   const float y = ::fmaf(estimate, ::fmaf(-d, estimate, one), estimate);
   return Pair::kUnit == 0 ? y : y * kU;
+}
+
+// Of one number alone: a pair would be computed whole.
+template <class Pair>
+KERNEL_INLINE std::uint16_t sigmoid_alone(std::uint16_t input) {
+  return Pair::narrow(sigmoid_half<Pair>(Pair::widen(input)));
 }
 
 template <class Pair>
@@ -153,6 +192,11 @@ KERNEL_INLINE float gradient_half(BFloat16Pair, float g, float y) {
     return std::bit_cast<float>(bits << 16);
   }
   return multiply_to_odd(p, u);
+}
+
+template <class Pair>
+KERNEL_INLINE std::uint16_t gradient_alone(std::uint16_t grad_output, std::uint16_t output) {
+  return Pair::narrow(gradient_half(Pair{}, Pair::widen(grad_output), Pair::widen(output)));
 }
 
 template <class Pair>

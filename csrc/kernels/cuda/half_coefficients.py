@@ -40,13 +40,14 @@ def kernel(x: Float32, c: Coefficients, kind: type, estimate_ulps: int = 0) -> F
     exponent, lowest, aim = SETTINGS[kind]
     unit = np.float32(2.0**exponent)
     clamped = np.clip(x, np.float32(lowest), np.float32(HIGHEST))
-    shift = filled(1.5 * 2**23 + exponent, x)
+    shift = filled(1.5 * 2**23 + 127 + exponent, x)
     shifted = fma(clamped, filled(-LOG2E, x), shift)
     r = fma(shifted - shift, filled(LN2, x), clamped)
     p = filled(c[-1], x)
     for coefficient in c[-2::-1]:
         p = fma(p, r, filled(coefficient, x))
-    d = (p.view(np.int32) + (shifted.view(np.int32) << 23)).view(np.float32) + unit
+    scale = (shifted.view(np.int32) << 23).view(np.float32)
+    d = fma(p, scale, filled(unit, x))
     estimate = moved((1 / d.astype(np.float64)).astype(np.float32), estimate_ulps)
     one = np.where(np.signbit(x), 1 + aim, 1 - aim).astype(np.float32)
     y: Float32 = fma(estimate, fma(-d, estimate, one), estimate) * unit

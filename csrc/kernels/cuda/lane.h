@@ -23,6 +23,9 @@ inline constexpr double kDoubleEstimateError = 0x1p-18;
 #if !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__)
 // The host's estimates are off by this part of their bound, from -1 to 1.
 inline thread_local double estimate_error = 0;
+// The one NaN that a chip's float32 arithmetic returns, whatever NaN went in. The host's keeps the bits that
+// it is given, so that these go in: what is done to the bits of a NaN is then done to the chip's.
+inline constexpr std::uint32_t kDeviceNaN = 0x7fffffff;
 #endif
 
 // 1 / a for a and 1 / a normal; 0 for an infinite a.
@@ -108,6 +111,9 @@ struct Lane {
     asm("max.NaN.f32 %0, %0, %1;" : "+f"(a) : "f"(low));
     return a;
 #else
+#if !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__)
+    if (a != a) return as_float(kDeviceNaN);
+#endif
     return a > high ? high : a < low ? low : a;
 #endif
   }

@@ -66,20 +66,26 @@ template <class Op>
 const char* run(const Dense& tensors, void* stream) {
   constexpr int kSize = sizeof(typename Op::Element);
   const int past = past_boundary(tensors.output);
-  // A complex128 of 8 bytes' alignment never meets the boundary.
-  bool alike = past % kSize == 0;
+  // A complex number with the alignment of its parts may never meet the boundary.
+  const bool meets = past % kSize == 0;
+  bool alike = meets;
   for (int o = 0; o < Op::kInputs; ++o) {
     alike = alike && past_boundary(tensors.inputs[o]) == past;
   }
   std::int64_t head = 0;
-  if (alike && past != 0) head = std::min<std::int64_t>((kPackBytes - past) / kSize, tensors.numel);
+  if (meets && past != 0) head = std::min<std::int64_t>((kPackBytes - past) / kSize, tensors.numel);
   const std::int64_t packs = (tensors.numel - head) / kPackElements<Op>;
   const std::int64_t blocks = divide_up(packs, kThreads * kPacks<Op>);
   const int first = static_cast<int>(head);
   if (alike) {
-    return start<dense_kernel<Op, true>>(blocks, kThreads, stream, tensors, first, packs);
+    return start<dense_kernel<Op, true, true>>(blocks, kThreads, stream, tensors, first, packs);
   }
-  return start<dense_kernel<Op, false>>(blocks, kThreads, stream, tensors, first, packs);
+  if constexpr (requires(typename Op::Element element) { element.real; }) {
+    if (!meets) {
+      return start<dense_kernel<Op, false, false>>(blocks, kThreads, stream, tensors, first, packs);
+    }
+  }
+  return start<dense_kernel<Op, false, true>>(blocks, kThreads, stream, tensors, first, packs);
 }
 
 // Whether every index, and every operand's offset from its first element, is below 2^31.

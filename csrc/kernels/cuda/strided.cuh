@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(32 * kTileRows)
   using T = typename Op::Element;
   using Offset = typename Layout<Index>::Offset;
   constexpr int kSide = kTile<T>;
-  constexpr int kUnroll = sizeof(Index) == 4 ? 4 : 1;  // offsets of 64 bits take registers
+  constexpr int kLines = kSide / kTileRows, kParts = kSide / 32;  // of a tile, for one thread
   __shared__ T tile[kSide][kSide + (sizeof(T) == 2 ? 2 : 1)];
   const Index width = layout.sizes[0].value, height = layout.sizes[crossing].value;
   const Index across = (width + kSide - 1) / kSide, down = (height + kSide - 1) / kSide;
@@ -139,19 +139,34 @@ __global__ void __launch_bounds__(32 * kTileRows)
     const auto place = place_of<1>(layout, row_of_tiles / down, 1, crossing);
     const char* input = layout.inputs[0] + place.inputs[0];
     char* output = layout.output + place.output;
-#pragma unroll kUnroll
-    for (int c = threadIdx.y; c < kSide; c += kTileRows) {
-      for (int r = threadIdx.x; r < kSide; r += 32) {
-        if (column + c >= width || row + r >= height) continue;
-        tile[c][r] =
-            read<T>(input, static_cast<Offset>(column + c) * layout.input_strides[0][0] +
-                               static_cast<Offset>(row + r) * layout.input_strides[0][crossing]);
+    // All of a thread's loads before the first is waited for. Beyond an edge, what lies at it: no branch.
+    T held[kLines][kParts];
+#pragma unroll
+    for (int i = 0; i < kLines; ++i) {
+      const Index c = column + threadIdx.y + i * kTileRows;
+      const Offset line = static_cast<Offset>(c < width ? c : width - 1);
+#pragma unroll
+      for (int j = 0; j < kParts; ++j) {
+        const Index r = row + threadIdx.x + 32 * j;
+        const Offset part = static_cast<Offset>(r < height ? r : height - 1);
+        held[i][j] = read<T>(
+            input, line * layout.input_strides[0][0] + part * layout.input_strides[0][crossing]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kLines; ++i) {
+#pragma unroll
+      for (int j = 0; j < kParts; ++j) {
+        tile[threadIdx.y + i * kTileRows][threadIdx.x + 32 * j] = held[i][j];
       }
     }
     __syncthreads();
 #pragma unroll 1
-    for (int r = threadIdx.y; r < kSide; r += kTileRows) {
-      for (int c = threadIdx.x; c < kSide; c += 32) {
+    for (int i = 0; i < kLines; ++i) {
+      const int r = threadIdx.y + i * kTileRows;
+#pragma unroll
+      for (int j = 0; j < kParts; ++j) {
+        const int c = threadIdx.x + 32 * j;
         if (column + c >= width || row + r >= height) continue;
         *reinterpret_cast<T*>(output + static_cast<Offset>(column + c) * layout.output_strides[0] +
                               static_cast<Offset>(row + r) * layout.output_strides[crossing]) =
