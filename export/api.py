@@ -18,10 +18,11 @@ from .choices import check_choice
 from .errors import NotInstalled, UsageError
 from .findings import Report
 from .formats import FORMATS, LOWERINGS
-from .gates import DEFAULT_GATE
 from .model import InputSpec
 from .pipeline import export_bundle, verify_again
 from .runtimes import RUNTIMES, Array
+from .settings import choose_gates
+from .user_samples import Given, rows_of
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -73,9 +74,13 @@ def export(
     convert: bool = False,
     external_data: bool = False,
     verify: bool = True,
+    intermediate: bool = False,
     runtimes: Sequence[str] | None = None,
-    gate: str = DEFAULT_GATE,
-    samples: Sequence[Array] | None = None,
+    gate: str | None = None,
+    samples: Given | None = None,
+    label: str | None = None,
+    labels: Array | None = None,
+    threshold: float | None = None,
     translations: Mapping[Any, Callable[..., Any]] | None = None,
 ) -> Bundle:
     """Write the model to files, run each in its runtimes, and report: the command ``export``.
@@ -91,9 +96,17 @@ def export(
         convert: also take torch's own sigmoid for ours, and in ONNX SiLU and GLU.
         external_data: write ONNX weights to a file beside, which else happens above 1.5 GB.
         verify: run the files; without it ``report.runtimes`` is empty.
+        intermediate: also write files whose outputs are those of the sigmoids inside of the model,
+            and verify each of these.
         runtimes: by their names on the command line; by default all that are installed.
-        gate: exact, strict, portable or absolute.
-        samples: rows to verify the model on, an array an input, for rows that are drawn.
+        gate: exact, strict, portable or absolute, or ``"strict,openvino-default=absolute"``; by
+            default what the nearest pyproject.toml says, else strict.
+        samples: rows of your own to verify the model on, in place of drawn ones: an .npz or .csv
+            file, a dict of arrays by the inputs' names, or a list of them. Of an output that is
+            probabilities the report tells what became of order, decisions and log-losses.
+        label: the name of the labels among the samples; by default label, labels or target.
+        labels: the labels themselves: 0 or 1 in the output's shape, or one a row.
+        threshold: where to decide, beside 0.5.
         translations: ONNX lowerings of operators of your own, by their overloads.
 
     Returns:
@@ -117,22 +130,26 @@ def export(
         ...     bundle.passed, bundle.file("torchscript").name
         (True, 'model.torchscript.pt')
     """
+    specs = _specs(inputs)
+    gates = choose_gates(gate)
+    rows = rows_of(samples, specs, label, labels=labels, threshold=threshold)
     modes = {module: module.training for module in model.modules()}
     try:
         report = export_bundle(
             torch_sigmoid_ext.convert(model) if convert else model,
             type(model).__name__,
-            _specs(inputs),
+            specs,
             Path(directory),
             formats=formats,
             lowering=sigmoid,
-            gate=gate,
+            gate=gates,
             runtimes=runtimes,
             opset=opset,
             convert=convert,
             external_data=external_data,
             verify=verify,
-            samples=samples,
+            intermediate=intermediate,
+            samples=rows,
             translations=translations,
         )
     finally:
@@ -146,13 +163,19 @@ def verify(
     *,
     runtimes: Sequence[str] | None = None,
     gate: str | None = None,
+    samples: Given | None = None,
+    label: str | None = None,
+    labels: Array | None = None,
+    threshold: float | None = None,
 ) -> Report:
     """Verify a bundle again, anywhere, later, without the model's code: the command ``verify``.
 
     Args:
         bundle: what :func:`export` returned, or the folder.
         runtimes: by their names on the command line; by default all that are installed.
-        gate: exact, strict, portable or absolute; by default the one of the export.
+        gate: exact, strict, portable or absolute; by default the gates of the export.
+        samples, label, labels, threshold: as of :func:`export`, in place of the rows that were
+            given there. Their truth comes from model.pt2, which the bundle must have.
 
     Returns:
         The findings, runtime by runtime; ``report.passed`` is the verdict.
@@ -176,7 +199,15 @@ def verify(
         [('eager', True)]
     """
     directory = bundle.directory if isinstance(bundle, Bundle) else Path(bundle)
-    return verify_again(directory, gate=gate, runtimes=runtimes)
+    return verify_again(
+        directory,
+        gate=gate,
+        runtimes=runtimes,
+        samples=samples,
+        label=label,
+        labels=labels,
+        threshold=threshold,
+    )
 
 
 def assert_parity(
@@ -184,11 +215,14 @@ def assert_parity(
     inputs: Inputs,
     *,
     runtimes: Sequence[str] | None = None,
-    gate: str = DEFAULT_GATE,
+    gate: str | None = None,
     sigmoid: str = "exact",
     opset: int | None = None,
     convert: bool = False,
-    samples: Sequence[Array] | None = None,
+    samples: Given | None = None,
+    label: str | None = None,
+    labels: Array | None = None,
+    threshold: float | None = None,
     translations: Mapping[Any, Callable[..., Any]] | None = None,
 ) -> Report:
     """AssertionError unless every runtime gives, within the gate, what the model in float64 gives.
@@ -197,7 +231,8 @@ def assert_parity(
     runtimes read. A runtime that is asked for by name and is not installed is an error, not a skip.
 
     Args:
-        model, inputs, gate, sigmoid, opset, convert, samples, translations: as of :func:`export`.
+        model, inputs, gate, sigmoid, opset, convert, samples, label, labels, threshold,
+            translations: as of :func:`export`.
         runtimes: by their names on the command line; by default all that are installed.
 
     Returns:
@@ -230,6 +265,9 @@ def assert_parity(
             runtimes=runtimes,
             gate=gate,
             samples=samples,
+            label=label,
+            labels=labels,
+            threshold=threshold,
             translations=translations,
         ).report
     failed = [

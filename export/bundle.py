@@ -22,6 +22,7 @@ from .ulp import DTYPES
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SAMPLES = "samples.npz"
+INNER = "inner.npz"  # the same for the sigmoids inside of the model, where they were asked for
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Manifest:
     swept: str  # the sigmoid in the operator files, the model's own: formats.SIGMOIDS names them
     formats: dict[str, dict[str, Any]]  # name -> model, operator: files; requires: at run time
     versions: dict[str, str]
+    gates: dict[str, str] = field(default_factory=dict)  # of the runtimes that have their own
+    inner: list[dict[str, str]] = field(default_factory=list)  # name, module of the sigmoids
     notes: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)  # name -> sha256
 
@@ -66,9 +69,16 @@ class Manifest:
         for key, known in _KNOWN.items():
             if fields[key] not in known:
                 raise ValueError(f"{key} is {fields[key]!r}, none of {', '.join(known)}")
+        for runtime, gate in fields.get("gates", {}).items():
+            if gate not in GATES:
+                raise ValueError(f"the gate of {runtime} is {gate!r}, none of {', '.join(GATES)}")
         if unknown := [name for name in fields["formats"] if name not in FORMATS]:
             raise ValueError(f"formats has {', '.join(unknown)}, none of {', '.join(FORMATS)}")
         names = [f"{entry[role]}" for entry in fields["formats"].values() for role in ROLES]
+        names += [f"{e['inner']}" for e in fields["formats"].values() if "inner" in e]
+        names += [INNER] if fields.get("inner") else []
+        if any({*one} != {"name", "module"} for one in fields.get("inner", [])):
+            raise ValueError("inner has something else than name and module")
         for name in [*fields["files"], *names]:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise ValueError(f"{name!r} lies outside the bundle")

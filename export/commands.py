@@ -72,8 +72,32 @@ Gate = Annotated[
     typer.Option(
         metavar="NAME",
         help="What a runtime must keep to: exact (the same bits), strict (4 ULP and no premature "
-        "zeros; the default), portable (8 ULP, subnormals may be flushed) or absolute (1e-6).",
+        "zeros; the default), portable (8 ULP, subnormals may be flushed) or absolute (1e-6). "
+        "RUNTIME=NAME,... for some; more in \\[tool.torch-sigmoid-ext] of pyproject.toml.",
     ),
+]
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Rows of your own: .npz with an array an input, or .csv with a header. Shows what "
+        "becomes of order, decisions and log-losses.",
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The labels among the samples; default: what is named label, labels or target.",
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Where the samples are decided upon, beside 0.5."),
+]
+Details = Annotated[
+    bool,
+    typer.Option("--details", help="Also print every band, special value and the worst inputs."),
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")]
 
@@ -135,18 +159,33 @@ def export(
         ),
     ] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Write the files only.")] = False,
+    intermediate: Annotated[
+        bool,
+        typer.Option(
+            "--intermediate",
+            help="Also verify each sigmoid inside of the model: its input, its result, and what it "
+            "makes of the one to the other.",
+        ),
+    ] = False,
     runtime: Runtimes = None,
     gate: Gate = None,
+    samples: Samples = None,
+    label: Label = None,
+    threshold: Threshold = None,
+    details: Details = False,
 ) -> None:
     """Export MODEL, run the files in every runtime, compare with the float64 truth, and report."""
     from .bundle import check_free
-    from .gates import DEFAULT_GATE
     from .model import load_model, parse_inputs
     from .pipeline import export_bundle
+    from .settings import choose_gates
+    from .user_samples import rows_of
 
     check_free(output)
+    gates = choose_gates(gate)
     loaded = load_model(model, weights, convert=convert)
     inputs = parse_inputs(input or [], model)
+    rows = rows_of(samples, inputs, label, threshold=threshold)
     report = export_bundle(
         loaded.module,
         model,
@@ -154,16 +193,18 @@ def export(
         output,
         formats=_names("--format", format),
         lowering=sigmoid,
-        gate=gate or DEFAULT_GATE,
+        gate=gates,
         runtimes=_names("--runtime", runtime),
         opset=opset,
         convert=convert,
         external_data=external_data,
         verify=not no_verify,
+        intermediate=intermediate,
+        samples=rows,
         translations=loaded.translations,
         console=_stderr(),
     )
-    _show(report)
+    _show(report, details)
     _stdout().print(f"report: {output / 'report.html'}", soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.passed else 1)
 
@@ -173,14 +214,24 @@ def verify(
     directory: Annotated[Path, typer.Argument(help="A bundle that export wrote.", metavar="DIR")],
     runtime: Runtimes = None,
     gate: Gate = None,
+    samples: Samples = None,
+    label: Label = None,
+    threshold: Threshold = None,
+    details: Details = False,
 ) -> None:
-    """Verify a bundle again, anywhere, later; without --gate, by the gate it was exported with."""
+    """Verify a bundle again, anywhere, later; without --gate, by the gates of its export."""
     from .pipeline import verify_again
 
     report = verify_again(
-        directory, gate=gate, runtimes=_names("--runtime", runtime), console=_stderr()
+        directory,
+        gate=gate,
+        runtimes=_names("--runtime", runtime),
+        samples=samples,
+        label=label,
+        threshold=threshold,
+        console=_stderr(),
     )
-    _show(report)
+    _show(report, details)
     raise typer.Exit(0 if report.passed else 1)
 
 
@@ -263,12 +314,14 @@ def doctor() -> None:
 _STYLES = {"ok": "green", "within": "green", "missing": "yellow", "broken": "red", "OUTSIDE": "red"}
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, details: bool = False) -> None:
     """A row a runtime, then every failure with its mend, then what was left out."""
+    from .terminal import detail_tables, gates_said, sample_tables
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # all is written: the listing may end anywhere
     out = _stdout()
-    table = Table(box=box.SIMPLE, title=f"gate {report.gate}", title_justify="left")
+    table = Table(box=box.SIMPLE, title=f"gate {gates_said(report)}", title_justify="left")
     table.add_column("runtime")
     table.add_column("max ULP", justify="right")
     table.add_column("against the truth", justify="right")
@@ -280,6 +333,8 @@ def _show(report: Report) -> None:
         table.add_row(Text(f"{found.runtime} {found.version}"), *_figures(found), _verdict(found))
     if report.runtimes:
         out.print(table)
+    for each in [*sample_tables(report), *(detail_tables(report) if details else [])]:
+        out.print(each)
     lines = []
     for found in report.runtimes:
         for failure in found.failures:

@@ -29,10 +29,11 @@ from sklearn.model_selection import train_test_split
 import torch_sigmoid_ext
 
 from .bundle import check_free
-from .consequences import Eager, consequences, rank_changes
+from .consequences import Eager, consequences, reversed_neighbours
 from .findings import Consequences, RealRow, Report, Training
 from .model import InputSpec
 from .pipeline import export_bundle, export_file, measure_operator_in, runtime_outputs, steps
+from .user_samples import load_rows
 
 Array = NDArray[Any]
 
@@ -76,7 +77,8 @@ def run_demo(directory: Path, console: Console) -> Report:
     rows = torch.from_numpy(split.test).float()
     with torch.no_grad():
         logits, probabilities = model.fc1(rows).numpy(), model(rows).numpy()
-    eager = Eager(logits, probabilities, split.test_labels)
+        truth = copy.deepcopy(model).double()(rows.double()).numpy()
+    eager = Eager(logits, probabilities, split.test_labels, truth)
     training = training_findings(split, losses, probabilities)
     console.print(f"held out: accuracy {training.accuracy:.1%}, ROC AUC {training.roc_auc:.4f}")
 
@@ -92,7 +94,7 @@ def run_demo(directory: Path, console: Console) -> Report:
         MODEL_INPUTS,
         directory,
         formats=["torchscript", "onnx"],
-        samples=[rows.numpy()],
+        samples=load_rows([rows.numpy()], MODEL_INPUTS, labels=split.test_labels),
         annotate=annotate,
         console=console,
     )
@@ -221,7 +223,7 @@ def real_rows(split: Split, eager: Eager, results: dict[str, Array]) -> list[Rea
     note("The largest probability that became 0.", p, lost)
     note("The greatest surprise: −log\u00a0p is infinite now.", -p, lost)
     note("The largest relative error that is not a zero.", wrong, (native > 0) & (p > 0))
-    inversions, _ = rank_changes(eager, native)
+    inversions = reversed_neighbours(p, native)
     swaps = [
         (p[high, output] / p[low, output], low, high, output)
         for output, pairs in enumerate(inversions)
@@ -274,8 +276,8 @@ def _summary(report: Report) -> Table:
     line("torch.testing.assert_close", lambda c: "passes" if c.assert_close_passes else "fails")
     line(f"the {report.gate} gate", lambda c: "passes" if within[c.lowering] else "fails")
     line("probabilities that became 0", lambda c: c.zeros)
-    line("neighbours in rank reversed", lambda c: c.rank_inversions)
-    line("neighbours in rank made equal", lambda c: c.rank_ties)
+    line("pairs of rows reversed", lambda c: c.rank_inversions)
+    line("pairs of rows made equal", lambda c: c.rank_ties)
     line("largest -log p", lambda c: f"{c.worst_surprise:.3g}")
     line("bits unlike eager's, same logits", lambda c: c.differing_on_same_logits)
     return table

@@ -85,8 +85,14 @@ def _contrast(report: Report) -> Table:
         ("`assert_close` against eager, with its defaults", close),
         (f"The {report.gate} gate of this report", judged),
         ("Probabilities that became exactly 0", lambda c: count(c.zeros)),
-        ("Neighbours in eager's order that came back reversed", lambda c: count(c.rank_inversions)),
-        ("Neighbours in eager's order that came back equal", lambda c: count(c.rank_ties)),
+        (
+            f"Pairs of rows that came back reversed (eager: {count(first.eager_rank_inversions)})",
+            lambda c: count(c.rank_inversions),
+        ),
+        (
+            f"Pairs of rows that came back equal (eager: {count(first.eager_rank_ties)})",
+            lambda c: count(c.rank_ties),
+        ),
         (
             f"Largest surprise, −log\u00a0p (eager: {quantity(first.eager_worst_surprise)})",
             lambda c: quantity(c.worst_surprise),
@@ -126,7 +132,7 @@ def _native_words(native: Consequences) -> str:
         said += f" Yet {zeros} back as exactly 0: impossible, where PyTorch says rare."
     if native.rank_inversions or native.rank_ties:
         said += (
-            f" {several(native.rank_inversions, 'pair')} of neighbours in rank changed places and"
+            f" {several(native.rank_inversions, 'pair')} of rows changed places in rank and"
             f" {count(native.rank_ties)} can no longer be told apart: a worklist sorted by risk"
             " comes out in another order, and a threshold set down there separates nothing."
         )

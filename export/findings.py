@@ -64,6 +64,21 @@ class Ladder:
 
 
 @dataclass(frozen=True)
+class Symmetry:
+    """σ(x) + σ(-x), which is 1, over the sweep's inputs x >= 0 whose negative is in it as well.
+
+    Errors are in spacings of the floats just below 1: 2^-24 for float32. Correctly rounded results
+    are never off by more than half of one.
+    """
+
+    pairs: int
+    differing: int  # pairs off by more than that half
+    max_ulp: float
+    correctly_rounded_ulp: float  # the same of the correctly rounded results
+    worst: Deviation | None  # input: x; got: the sum; None where no pair differs
+
+
+@dataclass(frozen=True)
 class OperatorFindings:
     """The sigmoid alone, swept over every binade of its input dtype."""
 
@@ -84,6 +99,7 @@ class OperatorFindings:
     ladder: Ladder
     curve: list[tuple[float, float]]  # (input, largest ULP in its bin) over [-110, 110], for plots
     worst_absolute: Deviation | None = None  # the largest |got - truth|; None where all is exact
+    symmetry: Symmetry | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,61 @@ class CaseFindings:
     nan_mismatches: int
     max_abs_error: float
     worst: Deviation | None
+    given: bool = False  # the user's own rows, all of them
+
+
+@dataclass(frozen=True)
+class InnerFindings:
+    """One sigmoid inside of the model, on one batch: what it was given, and what it made of it.
+
+    Errors of input and result are against the model in float64, eager's own beside them; ``own`` is
+    against σ of the very input that the runtime gave it, and no doing of what comes before.
+    """
+
+    name: str  # of its node in the model's graph
+    module: str  # the path of the module that calls it
+    dtype: str
+    elements: int
+    input_ulp: float
+    eager_input_ulp: float
+    result_ulp: float
+    eager_result_ulp: float
+    own_ulp: float
+    differing: int  # results that are not the float nearest to σ of the input
+    premature_zeros: int
+    max_abs_error: float  # of the result, against σ of its input
+    worst_kept: Deviation | None  # the worst result that is no premature zero
+    worst_zero: Deviation | None  # the premature zero that hides the largest true value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """What becomes of order, decisions and log-losses in one output on real rows.
+
+    The yardstick is the truth rounded to the output's dtype, which a perfect runtime returns; where
+    the model has no float64 truth, eager. Figures of a runtime stand beside eager's own.
+    """
+
+    output: str = ""
+    rows: int
+    pairs: int = 0  # of rows whose true values differ, in each column of the output
+    rank_inversions: int  # such pairs that come back in the opposite order
+    eager_rank_inversions: int = 0
+    rank_ties: int  # such pairs that come back equal
+    eager_rank_ties: int = 0
+    decisions_changed: int  # elements that come out on the other side of 0.5
+    eager_decisions_changed: int = 0
+    threshold: float = 0.5  # the user's own
+    changed_at_threshold: int = 0
+    eager_changed_at_threshold: int = 0
+    zeros: int  # elements with an infinite -log(p), where the true one is finite
+    eager_zeros: int = 0
+    labels: str = "given"  # or "eager's own decisions", where none were given
+    log_loss: float  # mean -log of the probability given to the label, an element its own question
+    eager_log_loss: float
+    true_log_loss: float = 0.0
+    worst_surprise: float  # the largest -log(p), what an anomaly score would be
+    eager_worst_surprise: float
 
 
 @dataclass(frozen=True)
@@ -121,6 +192,10 @@ class RuntimeFindings:
     operator: OperatorFindings | None = None
     cases: list[CaseFindings] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    effects: list[Effects] = field(default_factory=list)  # on the user's rows, by output
+    inner: list[InnerFindings] = field(default_factory=list)  # in the order of the graph
+    gate: str = ""  # the one that judged it
+    gate_source: str = ""  # who said so: "--gate", "pyproject.toml", "the bundle", "default"
 
     @property
     def passed(self) -> bool:
@@ -142,22 +217,13 @@ class Training:
     roc_curve: list[tuple[float, float]]  # (false positive rate, true positive rate)
 
 
-@dataclass(frozen=True)
-class Consequences:
-    """What one ONNX lowering does, in onnxruntime, to decisions on real held-out rows."""
+@dataclass(frozen=True, kw_only=True)
+class Consequences(Effects):
+    """The same of one ONNX lowering, in onnxruntime, on the demo's held-out rows."""
 
     lowering: str
-    rows: int
     assert_close_passes: bool  # torch.testing.assert_close against eager, with its defaults
     differing_from_eager: int  # elements whose bits are not eager's
-    rank_inversions: int  # pairs of rows neighbouring in eager's order that come back reversed
-    rank_ties: int  # such pairs that come back equal
-    decisions_changed: int  # rows whose side of 0.5 changed
-    zeros: int  # probabilities of exactly 0 where eager's are not
-    log_loss: float  # mean -log(p of the true output), every output taken as its own question
-    eager_log_loss: float
-    worst_surprise: float  # the largest -log(p) over all elements, what an anomaly score would be
-    eager_worst_surprise: float
     differing_on_same_logits: int  # elements whose bits are not eager's when fed eager's own logits
     points: list[tuple[float, float]]  # (logit, ULP of the sigmoid alone) an element, for plots
 
@@ -181,7 +247,7 @@ class Report:
 
     model: str  # MODEL as the user wrote it
     lowering: str
-    gate: str
+    gate: str  # of every runtime that has none of its own
     opset: int | None
     formats: list[str]
     inputs: list[str]  # as on the command line: "input=float32[batch,3]"

@@ -11,7 +11,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .findings import CaseFindings, Deviation, Failure, OperatorFindings, RuntimeFindings
+from .findings import (
+    CaseFindings,
+    Deviation,
+    Failure,
+    InnerFindings,
+    OperatorFindings,
+    RuntimeFindings,
+)
 from .formats import OURS, TORCHS
 from .ulp import edges
 
@@ -28,6 +35,7 @@ class Gate:
     absolute: float = math.inf  # |got - truth|, operator and model
     same_bits: bool = False  # operator: the correctly rounded truth; model: eager's bits
     flushed_subnormals: bool = False  # true results that are subnormal may come back as 0
+    symmetry_ulp: float = math.inf  # |σ(x) + σ(-x) - 1|, in spacings of the floats just below 1
     range_and_order: bool = True  # no premature zeros, nothing outside [0, 1], no order lost
 
 
@@ -37,6 +45,13 @@ STRICT_ULP = 4.0
 
 # Runtimes with a polynomial e^x and an approximate reciprocal measure up to 7.7 (MNN).
 PORTABLE_ULP = 8.0
+
+# σ(x) + σ(-x) is 1, the probabilities of yes and of no. Two results that are each E ULP off may
+# leave it by 1.5 E spacings of the floats just below 1, if both are off to the same side: a bias,
+# which a calibration inherits. Their sum is one result, and gets the allowance of one, E.
+# (Correctly rounded it is off by 0.5 at most, by torch.sigmoid and numpy by 1.5.) Under `exact` the
+# bits of both are fixed, and nothing is left to ask; under `absolute` each may be off by itself.
+SYMMETRY_ULP = {"strict": STRICT_ULP, "portable": PORTABLE_ULP}
 
 # Eager's own error is the yardstick of a model: another order of summation, another e^x may double
 # it, and both may fall the other way. Four times is past that and far below what a broken sigmoid
@@ -60,6 +75,7 @@ GATES = {
             "strict",
             "4 ULP in every band, subnormal results included, and no premature zeros",
             operator_ulp=STRICT_ULP,
+            symmetry_ulp=SYMMETRY_ULP["strict"],
             model_ulp=MODEL_ULP,
             model_eager_factor=MODEL_EAGER_FACTOR,
         ),
@@ -67,6 +83,7 @@ GATES = {
             "portable",
             "8 ULP where the result is normal; subnormal results may be flushed to 0",
             operator_ulp=PORTABLE_ULP,
+            symmetry_ulp=SYMMETRY_ULP["portable"],
             model_ulp=MODEL_ULP,
             model_eager_factor=MODEL_EAGER_FACTOR,
             flushed_subnormals=True,
@@ -94,6 +111,8 @@ def judge(
     mend = CONVERT if swept == TORCHS else _operator_mend(gate, findings, lowering)
     failures = [Failure(what, mend) for _, what in sorted(found, key=lambda f: -f[0])]
     cases = [entry for case in findings.cases for entry in _case(gate, case)]
+    if departing := first_departure(gate, findings):
+        failures.append(Failure(departing, mend))
     mend = mend if found or swept == TORCHS else _model_mend(gate, findings, lowering)
     return failures + [Failure(what, mend) for _, what in sorted(cases, key=lambda f: -f[0])]
 
@@ -131,6 +150,13 @@ def _operator(gate: Gate, found: OperatorFindings) -> Iterable[tuple[float, str]
             f"reversed, by up to {found.largest_drop_ulp:.3g} ULP where {gate.operator_ulp:g} is "
             "allowed",
         )
+    uneven = found.symmetry and found.symmetry.worst
+    if uneven and uneven.ulp > gate.symmetry_ulp:
+        yield (
+            uneven.ulp,
+            f"σ(x) + σ(-x) leaves 1 by {uneven.ulp:.3g} spacings of the floats below it where "
+            f"{gate.symmetry_ulp:g} is allowed: x = {uneven.input:.9g}, {uneven.where}",
+        )
     for band in found.bands:
         worst = band.worst_kept  # premature zeros have been told
         if worst and worst.ulp > gate.operator_ulp:
@@ -147,9 +173,39 @@ def _operator(gate: Gate, found: OperatorFindings) -> Iterable[tuple[float, str]
         yield abs(off.got - off.expected), f"off by more than {gate.absolute:g}: {_at(off)}"
 
 
+def first_departure(gate: Gate, findings: RuntimeFindings) -> str:
+    """Which of the model's sigmoids is the first to leave the gate by itself, and how; "" if none.
+
+    By itself: against σ of the input that the runtime gave it. The operator's bounds hold for it,
+    since it is the operator, where the model puts it.
+    """
+    for inner in findings.inner:
+        if said := _departure(gate, inner):
+            where = f"{inner.module} ({inner.name})" if inner.module else inner.name
+            return f"the model's sigmoid {where} is the first to leave the gate: {said}"
+    return ""
+
+
+def _departure(gate: Gate, inner: InnerFindings) -> str:
+    zero, kept = inner.worst_zero, inner.worst_kept
+    subnormal = edges(inner.dtype).subnormal
+    flushed = gate.flushed_subnormals and zero is not None and zero.input < subnormal
+    if gate.range_and_order and zero and not flushed:
+        return f"{inner.premature_zeros:,} premature zeros, the worst: {_at(zero)}"
+    if kept and kept.ulp > gate.operator_ulp:
+        return _ulp(kept, gate.operator_ulp)
+    if gate.same_bits and inner.differing:
+        at = f"; the worst: {_at(kept)}" if kept else ""
+        return f"{inner.differing:,} of {inner.elements:,} results are not correctly rounded{at}"
+    if inner.max_abs_error > gate.absolute:
+        return f"off by {inner.max_abs_error:.3g} where {gate.absolute:g} is allowed"
+    return ""
+
+
 def _case(gate: Gate, case: CaseFindings) -> Iterable[tuple[float, str]]:
     """Each failure of the whole model on one batch, with its rank."""
-    where = f"model, batch {case.batch}"
+    rows = f"the {case.batch:,} given rows" if case.given else f"batch {case.batch}"
+    where = f"model, {rows}"
     if case.nan_mismatches:
         yield (
             math.inf,

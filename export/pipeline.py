@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -26,12 +27,18 @@ from .errors import NotInstalled, UsageError
 from .findings import Report, RuntimeFindings
 from .formats import FORMATS, LOWERINGS, TORCHS, Format, Program
 from .gates import DEFAULT_GATE, GATES
+from .given import sample_by_graph
+from .inner import export_inner
+from .inner_errors import InnerSigmoid
 from .missing_library import LIBRARY
 from .model import InputSpec
 from .report import write_report
 from .runtimes import RUNTIMES, Array, Runtime
 from .runtimes.worker import run_apart
-from .samples import check_model, make_samples, save_samples
+from .samples import check_model, make_samples
+from .settings import DEFAULT, OPTION, GateChoice, recorded_gates
+from .stored import save_samples
+from .user_samples import Given, Rows, rows_of
 from .verify import choose_runtimes, verify_bundle, verify_operator
 
 
@@ -43,13 +50,14 @@ def export_bundle(
     *,
     formats: Sequence[str] | None = None,  # None: torchscript, onnx and pt2, as installed
     lowering: str = "exact",
-    gate: str = DEFAULT_GATE,
+    gate: str | GateChoice = DEFAULT_GATE,
     runtimes: Sequence[str] | None = None,  # None: every runtime that is installed
     opset: int | None = None,
     convert: bool = False,  # ONNX: lower torch's own sigmoid, SiLU and GLU as well
     external_data: bool = False,  # ONNX: weights in a file beside, however small
     verify: bool = True,
-    samples: Sequence[Array] | None = None,  # real rows, one array an input, for the model level
+    intermediate: bool = False,  # also verify each sigmoid inside of the model
+    samples: Rows | None = None,  # the user's own, to take the batches from and to tell of
     translations: Mapping[Any, Callable[..., Any]] | None = None,  # ONNX: the user's own operators
     annotate: Callable[[Report, Path], None] | None = None,
     console: Console | None = None,
@@ -60,7 +68,7 @@ def export_bundle(
     may fill ``report.training`` and the like, and add files to the staging folder.
     """
     check_free(directory)
-    check_choice("--gate", gate, GATES)
+    gates = _gates(gate)
     check_choice("--sigmoid", lowering, LOWERINGS)
     chosen, notes = _choose_formats(formats)
     names = [format.name for format in chosen]
@@ -79,7 +87,7 @@ def export_bundle(
             convert,
             external_data,
             source,
-            gate,
+            gates.name,
         )
         dtype = _operator_dtype(model, inputs)
         swept, remarks = sigmoid_of(program)
@@ -97,22 +105,29 @@ def export_bundle(
         with step("computing the float64 truth"):
             batches, doubts = make_samples(model, inputs, samples)
             save_samples(staging / SAMPLES, batches)
+        inner: list[InnerSigmoid] = []
+        if intermediate:
+            with step("exporting the sigmoids inside"):
+                inner, missed = export_inner(program, chosen, entries, batches, staging)
+                remarks += missed
         manifest = Manifest(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             model=source,
             lowering=lowering,
-            gate=gate,
+            gate=gates.name,
+            gates=gates.names,
             opset=entries.get("onnx", {}).get("opset"),
             inputs=list(inputs),
             outputs=outputs,
             operator_dtype=dtype,
             swept=swept,
             formats=entries,
+            inner=[asdict(sigmoid) for sigmoid in inner],
             versions=_versions(),
             notes=notes + remarks + doubts + ([] if verify else ["not verified: --no-verify"]),
         )
-        found = verify_bundle(staging, manifest, engines, gate, step)
-        report = _report(manifest, gate, found, skipped | unable)
+        found = verify_bundle(staging, manifest, engines, gates, step)
+        report = _report(manifest, gates.name, found, skipped | unable)
         if annotate:
             annotate(report, staging)
         write_report(report, staging)
@@ -125,16 +140,33 @@ def verify_again(
     *,
     gate: str | None = None,  # None: the bundle's own
     runtimes: Sequence[str] | None = None,
+    samples: Given | None = None,  # in place of the user's rows that are in the bundle
+    label: str | None = None,
+    labels: Array | None = None,
+    threshold: float | None = None,
     console: Console | None = None,
 ) -> Report:
     """Verify a bundle as it lies there, without the model's source; nothing is written."""
     manifest = open_bundle(directory)
-    gate = gate or manifest.gate
-    check_choice("--gate", gate, GATES)
+    gates = recorded_gates(gate, manifest.gate, manifest.gates)
     engines, skipped = choose_runtimes(runtimes, list(manifest.formats))
     engines, unable = _able(engines, manifest.formats, runtimes)
-    found = verify_bundle(directory, manifest, engines, gate, steps(console))
-    return _report(manifest, gate, found, skipped | unable)
+    step = steps(console)
+    given = None
+    rows = rows_of(samples, manifest.inputs, label, labels=labels, threshold=threshold)
+    if rows is not None:
+        with step("computing the float64 truth"):
+            given = sample_by_graph(directory, manifest, rows)
+        manifest.notes.extend(rows.notes)
+    found = verify_bundle(directory, manifest, engines, gates, step, given)
+    return _report(manifest, gates.name, found, skipped | unable)
+
+
+def _gates(gate: str | GateChoice) -> GateChoice:
+    if isinstance(gate, GateChoice):
+        return gate
+    check_choice(OPTION, gate, GATES)
+    return GateChoice(gate, DEFAULT if gate == DEFAULT_GATE else OPTION)
 
 
 def export_file(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,16 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .errors import UsageError
+from .given import given_sample
 from .model import EXAMPLE_BATCH, InputSpec, example_sizes, named_dims
+from .stored import Sample
+from .user_samples import Rows
 
 Array = NDArray[Any]
 
 LARGE_BATCH = 1024
 LARGEST_INPUT = 1 << 22  # elements: where one row is large, the large batch is smaller
 ELEMENTS = 1 << 28  # of one input: 1 GiB of float32, and the truth takes several times that
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One batch, a list of arrays each for inputs and outputs."""
-
-    batch: int
-    inputs: list[Array]
-    eager: list[Array]
-    truth: list[Array]  # float64; empty where the model cannot run in float64
 
 
 def model_outputs(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -99,13 +91,13 @@ def batch_sizes(inputs: Sequence[InputSpec]) -> list[int]:
 
 
 def make_samples(
-    model: nn.Module, inputs: Sequence[InputSpec], rows: Sequence[Array] | None = None
+    model: nn.Module, inputs: Sequence[InputSpec], rows: Rows | None = None
 ) -> tuple[list[Sample], list[str]]:
     """A sample a batch size, and notes on what could not be had.
 
-    ``rows``, one array an input, are real inputs to take the batches from, over and over; without
-    them inputs are drawn, from a fixed seed. In the largest batch the other dynamic dimensions grow
-    too, so that they are seen at two sizes.
+    ``rows`` are real inputs to take the batches from, over and over, and are a sample themselves;
+    without them inputs are drawn, from a fixed seed. In the largest batch the other dynamic
+    dimensions grow too, so that they are seen at two sizes.
     """
     random = np.random.default_rng(2026)
     wide, notes = _in_float64(model)
@@ -118,14 +110,16 @@ def make_samples(
         arrays = (
             [spec.sample(random, sizes) for spec in inputs]
             if rows is None
-            else [np.take(real, np.arange(batch) % len(real), axis=0) for real in rows]
+            else rows.take(np.arange(batch) % rows.rows)
         )
         try:
-            eager = _numpy(model_outputs(model, [torch.from_numpy(x) for x in arrays]))
-        except Exception as error:
+            eager = _eager(model, inputs, arrays)
+        except UsageError as error:
             if batch != 0:
-                raise UsageError(_cannot_run(inputs, arrays, error)) from error
-            notes.append(f"batch 0 is not verified: eager itself cannot take it ({error})")
+                raise
+            notes.append(
+                f"batch 0 is not verified: eager itself cannot take it ({error.__cause__})"
+            )
             continue
         truth: list[Array] = []
         if wide is not None:
@@ -138,12 +132,61 @@ def make_samples(
                     f"{type(error).__name__}: {error}"
                 )
         samples.append(Sample(batch, arrays, eager, truth))
+    if rows is not None:
+        samples.append(_given(model, inputs, rows, wide))
+        notes += rows.notes
     if _nothing_but_nan([output for sample in samples for output in sample.eager]):
         notes.append(
             "every output of the model is NaN in eager PyTorch itself, and agreement on NaN says "
             "nothing of a runtime: look for NaN in the weights"
         )
     return samples, notes
+
+
+def _given(
+    model: nn.Module, inputs: Sequence[InputSpec], rows: Rows, wide: nn.Module | None
+) -> Sample:
+    """All of the user's rows."""
+    ours: list[list[Array]] = []
+
+    def eager(runs: list[list[Array]]) -> list[list[Array]]:
+        ours.extend(_eager(model, inputs, arrays) for arrays in runs)
+        return ours
+
+    def truth(runs: list[list[Array]]) -> list[list[Array]]:
+        assert wide is not None
+        return [_truth(wide, arrays, own) for arrays, own in zip(runs, ours, strict=True)]
+
+    return given_sample(rows, eager, None if wide is None else truth)
+
+
+def inner_sample(
+    inner: nn.Module, inputs: Sequence[InputSpec], samples: Sequence[Sample]
+) -> tuple[Sample | None, str]:
+    """The largest drawn batch with what the sigmoids inside take and give, or why there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, copying an exported graph
+        wide, notes = _in_float64(inner)
+    drawn = [sample for sample in samples if sample.batch and not sample.given]
+    for sample in reversed(drawn):
+        if wide is None:
+            return None, notes[0]
+        try:
+            eager = _eager(inner, inputs, sample.inputs)
+            if sum(output.size for output in eager) > 4 * LARGEST_INPUT and sample is not drawn[0]:
+                continue  # an image's activations may be a thousand times its size
+            truth = _truth(wide, sample.inputs, eager)
+        except Exception as error:
+            return None, f"they have no float64 truth: {type(error).__name__}: {error}"
+        return Sample(sample.batch, sample.inputs, eager, truth), ""
+    return None, "there is no batch to run them on"
+
+
+def _eager(model: nn.Module, inputs: Sequence[InputSpec], arrays: Sequence[Array]) -> list[Array]:
+    try:
+        return _numpy(model_outputs(model, [torch.from_numpy(x) for x in arrays]))
+    except Exception as error:
+        raise UsageError(_cannot_run(inputs, arrays, error)) from error
 
 
 def _nothing_but_nan(outputs: Sequence[Array]) -> bool:
@@ -177,27 +220,3 @@ def _truth(wide: nn.Module, arrays: Sequence[Array], eager: Sequence[Array]) -> 
 
 def _numpy(tensors: Sequence[Tensor]) -> list[Array]:
     return [tensor.contiguous().numpy() for tensor in tensors]
-
-
-def save_samples(path: Path, samples: Sequence[Sample]) -> None:
-    """One .npz; every array is named by batch, role and position: ``1024/truth/0``."""
-    arrays = {
-        f"{sample.batch}/{role}/{i}": array
-        for sample in samples
-        for role in ("inputs", "eager", "truth")
-        for i, array in enumerate(getattr(sample, role))
-    }
-    np.savez_compressed(path, **arrays)
-
-
-def load_samples(path: Path) -> list[Sample]:
-    """The samples of `save_samples`, in order of batch."""
-    with np.load(path) as arrays:
-        found: dict[int, dict[str, list[Array]]] = {}
-        for name in arrays.files:  # in the order in which they were saved
-            batch, role, _ = name.split("/")
-            found.setdefault(int(batch), {}).setdefault(role, []).append(arrays[name])
-    return [
-        Sample(batch, roles["inputs"], roles["eager"], roles.get("truth", []))
-        for batch, roles in found.items()
-    ]

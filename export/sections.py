@@ -26,6 +26,7 @@ from .demo_sections import LOWERINGS, real_rows, training
 from .findings import OperatorFindings, Report
 from .formats import TORCHS
 from .gates import GATES
+from .row_sections import given_rows, inner_sigmoids
 
 Swept = list[tuple[str, OperatorFindings]]  # the sigmoid alone, by runtime
 
@@ -36,11 +37,17 @@ def verdict(report: Report) -> str:
     if not report.runtimes:
         return "Not known: nothing was verified."
     if not failing and not model_measured(report):
-        known = f"Only the model's sigmoid was verified; it is within the {report.gate} gate."
+        known = f"Only the model's sigmoid was verified; it is within {the_gate(report)}."
         return f"Not known. {known}"
     if not failing:
-        return f"Yes. Every runtime tried is within the {report.gate} gate."
+        return f"Yes. Every runtime tried is within {the_gate(report)}."
     return f"Not on {listed(failing)}."
+
+
+def the_gate(report: Report) -> str:
+    """ "the strict gate", or "its own gate" where not all have that one."""
+    one = {r.gate or report.gate for r in report.runtimes} <= {report.gate}
+    return f"the {report.gate} gate" if one else "its own gate"
 
 
 def model_measured(report: Report) -> bool:
@@ -69,7 +76,7 @@ def _outcome(report: Report) -> str:
     if not report.passed:
         passed = [r.runtime for r in report.runtimes if r.passed]
         rest = f" It is within the gate on {listed(passed)}." if passed else ""
-        return f"{model} is outside the {report.gate} gate there.{rest}"
+        return f"{model} is outside {the_gate(report)} there.{rest}"
     said = f"{model} was run in {listed([r.runtime for r in report.runtimes])}."
     measured = [r.operator for r in report.runtimes if r.operator]
     if measured:
@@ -96,11 +103,13 @@ def sections(report: Report) -> list[Section]:
     said = [
         _runtimes(report),
         _outside(report),
+        given_rows(report),
         real_rows(report),
         _parity(report, swept),
         _bands(report, failing_first),
         _special_values(failing_first),
         _order(failing_first),
+        inner_sigmoids(report),
         _whole_model(report),
         training(report),
         _provenance(report),
@@ -115,14 +124,17 @@ def _runtimes(report: Report) -> Section:
         o = r.operator
         figures = [count(o.premature_zeros), ulp(o.max_ulp), count(o.differing)] if o else ["-"] * 3
         badge = Badge(r.passed, "PASS" if r.passed else "FAIL")
-        rows.append([r.runtime, badge, *figures, f"{r.seconds:.1f}", r.file or "none"])
+        gate = r.gate or report.gate
+        judged = f"{gate} ({r.gate_source})" if r.gate_source else gate
+        rows.append([r.runtime, badge, *figures, f"{r.seconds:.1f}", r.file or "none", judged])
     if rows:
         heads = columns(
             ["Runtime", "Verdict"],
             ["Premature zeros", "Max ULP", "Differing bits", "Seconds"],
         )
-        heads += columns(["File"], [])
-        gate = GATES.get(report.gate)
+        heads += columns(["File", "Gate (named by)"], [])
+        named = dict.fromkeys([report.gate, *(r.gate or report.gate for r in report.runtimes)])
+        gates = [GATES[name] for name in named if name in GATES]
         sigmoid = f"`{TORCHS}`" if report.swept == TORCHS else "The sigmoid"
         blocks += [
             Table(f"{sigmoid} alone in each runtime, against the truth", heads, rows, cards=True),
@@ -140,7 +152,7 @@ def _runtimes(report: Report) -> Section:
                         "a result of exactly 0 where the nearest float is not 0. Its logarithm is"
                         " −∞, and its place in an order is lost.",
                     ),
-                    *([(f"The {gate.name} gate", f"{gate.meaning}.")] if gate else []),
+                    *((f"The {gate.name} gate", f"{gate.meaning}.") for gate in gates),
                 ]
             ),
         ]
@@ -159,7 +171,7 @@ def _parity(report: Report, swept: Swept) -> Section:
     title = "Where on the axis the error lies"
     if not swept:
         return Section("parity", title, [])
-    bound = operator_bound(report)
+    bound = operator_bound(report.gate)
     series = [
         plots.Series(o.curve, style, f"{name}: at most {ulp(o.max_ulp)}")
         for style, (name, o) in enumerate(swept)
@@ -180,26 +192,34 @@ def _parity(report: Report, swept: Swept) -> Section:
     return Section("parity", title, [chart])
 
 
-def operator_bound(report: Report) -> float:
+def operator_bound(gate_name: str) -> float:
     """The gate's limit for the sigmoid alone in ULP; 0 where it has none."""
-    gate = GATES.get(report.gate)
+    gate = GATES.get(gate_name)
     return gate.operator_ulp if gate and math.isfinite(gate.operator_ulp) else 0.0
 
 
+def operator_tables(report: Report) -> list[Table]:
+    """The sigmoid alone in each runtime: every figure but the summary, for a terminal."""
+    swept = [(r.runtime, r.operator) for r in report.runtimes if r.operator]
+    told = [_bands(report, swept), _special_values(swept), _order(swept)]
+    return [block for section in told for block in section.blocks if isinstance(block, Table)]
+
+
 def _bands(report: Report, swept: Swept) -> Section:
-    bound = operator_bound(report) or math.inf
+    gates = {r.runtime: r.gate or report.gate for r in report.runtimes}
+    bounds = {name: operator_bound(gates.get(name, report.gate)) or math.inf for name, _ in swept}
     names = dict.fromkeys(b.name for _, o in swept for b in o.bands)
     rows: list[list[Cell]] = []
     for name in names:
         row: list[Cell] = [name]
-        for _, o in swept:
+        for runtime, o in swept:
             band = next((b for b in o.bands if b.name == name), None)
             if band is None:
                 row.append("-")
             elif band.premature_zeros:
                 zeros = several(band.premature_zeros, "zero")
                 row.append(Badge(False, f"{ulp(band.max_ulp)}, {zeros}"))
-            elif band.max_ulp > bound:
+            elif band.max_ulp > bounds[runtime]:
                 row.append(Badge(False, ulp(band.max_ulp)))
             else:
                 row.append(ulp(band.max_ulp))
@@ -235,7 +255,8 @@ def _special_values(swept: Swept) -> Section:
 def _order(swept: Swept) -> Section:
     if not swept:
         return Section("order", "Order", [])
-    figures = ["Falling pairs", "Largest fall, ULP", "Outside [0,\u00a01]"]
+    figures = ["Falling pairs", "Largest fall, ULP", "Outside [0,\u00a01]", "Largest result"]
+    figures += ["σ(x)\u00a0+\u00a0σ(−x) off 1, ULP", "Uneven pairs"]
     figures += ["Ladder: reversed", "Ladder: equal", "Ladder: infinite −log\u00a0p"]
     rows: list[list[Cell]] = [
         [
@@ -243,6 +264,8 @@ def _order(swept: Swept) -> Section:
             count(o.decreasing_pairs),
             ulp(o.largest_drop_ulp),
             count(o.out_of_range),
+            real(o.largest_result),
+            *([ulp(o.symmetry.max_ulp), count(o.symmetry.differing)] if o.symmetry else ["-"] * 2),
             count(o.ladder.inversions),
             count(o.ladder.ties),
             count(o.ladder.infinite_log_losses),
@@ -254,7 +277,9 @@ def _order(swept: Swept) -> Section:
         " neighbouring inputs of the sweep whose results come back in the opposite order. The"
         f" ladder is {count(swept[0][1].ladder.rungs)} sorted logits from -18 to -12, as a ranking"
         " of rare events holds them: how many neighbours come back reversed, how many come back"
-        " equal, and how many rungs have no finite −log\u00a0p left."
+        " equal, and how many rungs have no finite −log\u00a0p left. σ(x) and σ(−x) are the"
+        " probabilities of yes and no, and sum to 1: an uneven pair leaves it by more than"
+        " correctly rounded results ever do, which is half a spacing of the floats just below 1."
     )
     table = Table("Order and range", columns(["Runtime"], figures), rows, cards=True)
     return Section("order", "Order", [words, table])
@@ -266,7 +291,7 @@ def _whole_model(report: Report) -> Section:
     rows: list[list[Cell]] = [
         [
             r.runtime,
-            count(c.batch),
+            count(c.batch) + (" given" if c.given else ""),
             ulp(c.max_ulp),
             ulp(c.eager_ulp),
             count(c.differing_from_eager),

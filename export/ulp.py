@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .findings import Band, Deviation, Ladder, OperatorFindings, SpecialValue
+from .findings import Band, Deviation, Ladder, OperatorFindings, SpecialValue, Symmetry
 
 Array = NDArray[Any]
 
 DTYPES = ("float16", "float32", "float64")
+
+HALF = 0.5  # what correctly rounded σ(x) + σ(-x) is off at most, see `_symmetry`
 
 # The float32 inputs whose σ lies closest to a rounding boundary, with the relative distance.
 HARDEST = (
@@ -257,6 +259,43 @@ def measure_operator(probe: Probe, outputs: Array) -> OperatorFindings:
         ladder=_ladder(probe.ladder, ladder),
         curve=_curve(x, ulp, edge.reach),
         worst_absolute=worst(np.nan_to_num(np.abs(y - truth), nan=np.inf)),
+        symmetry=_symmetry(x, y, right),
+    )
+
+
+def _symmetry(x: Array, y: Array, right: Array) -> Symmetry | None:
+    """How far σ(x) + σ(-x) is from 1, in spacings u of the floats in [1/2, 1).
+
+    Correctly rounded it is never off by more than u/2. Let x >= 0 and v = 2^-k u the spacing at
+    σ(-x), k >= 1: the two roundings come to at most u/2 + v/2, and the sum is a multiple of v, of
+    which u/2 is one and the next is past that.
+    """
+    at = np.searchsorted(x, -x)  # x ascends
+    paired = (x >= 0) & (x[np.minimum(at, len(x) - 1)] == -x)
+    positive, negative = np.flatnonzero(paired), at[paired]
+    if not len(positive):
+        return None
+    spacing = float(np.finfo(x.dtype).epsneg)
+
+    def off(results: Array) -> Array:
+        wide = results.astype(np.longdouble)
+        defect: Array = np.abs((wide[positive] - 1) + wide[negative]) / spacing
+        return np.where(np.isnan(defect), np.inf, defect).astype(np.float64)
+
+    ulp, due = off(y), off(right)
+    bound = max(HALF, float(due.max()))  # float64's truth has eleven bits to spare, not all of them
+    i = int(ulp.argmax())
+    worst = None
+    if ulp[i] > bound:
+        high, low = float(y[positive[i]]), float(y[negative[i]])
+        where = f"σ(x) = {high:.9g}, σ(-x) = {low:.9g}"
+        worst = Deviation(float(x[positive[i]]), 1.0, high + low, float(ulp[i]), where)
+    return Symmetry(
+        pairs=len(ulp),
+        differing=int((ulp > bound).sum()),
+        max_ulp=float(ulp[i]),
+        correctly_rounded_ulp=float(due.max()),
+        worst=worst,
     )
 
 

@@ -10,17 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .bundle import SAMPLES, Manifest
+from .bundle import INNER, MANIFEST, SAMPLES, Manifest
 from .choices import check_choice
+from .consequences import effects, is_probability
 from .errors import NotInstalled, UsageError
-from .findings import CaseFindings, Deviation, Failure, RuntimeFindings
+from .findings import CaseFindings, Deviation, Effects, Failure, RuntimeFindings
 from .formats import TORCHS
 from .gates import GATES, judge
+from .inner_errors import InnerSigmoid, measure_inner
 from .runtimes import RUNTIMES, Array, Runtime
 from .runtimes.apart import RuntimeFailure
 from .runtimes.eager import Eager, EagerTorch
 from .runtimes.worker import run_apart
-from .samples import Sample, load_samples
+from .settings import GateChoice
+from .stored import GivenSample, Sample, joined, load_samples
 from .ulp import Probe, measure_operator, ulp_error
 
 Step = Callable[[str], AbstractContextManager[None]]  # names what takes time while it takes it
@@ -74,10 +77,17 @@ def _left_out(runtime: Runtime) -> str:
 
 
 def verify_bundle(
-    directory: Path, manifest: Manifest, runtimes: Sequence[Runtime], gate: str, step: Step
+    directory: Path,
+    manifest: Manifest,
+    runtimes: Sequence[Runtime],
+    gates: GateChoice,
+    step: Step,
+    given: GivenSample | None = None,  # in place of the user's rows that are in the bundle
 ) -> list[RuntimeFindings]:
     """Every runtime on the bundle's operator and model, measured and judged."""
     samples = load_samples(directory / SAMPLES)
+    if given is not None:
+        samples = [*(sample for sample in samples if not sample.given), given]
     found = []
     for runtime in runtimes:
         with step(
@@ -89,7 +99,12 @@ def verify_bundle(
                 runtime = EagerTorch()
             findings = RuntimeFindings(runtime.name, runtime.version(), files["model"], "ran")
             empty = _fill(findings, runtime, operator, manifest.operator_dtype, model, samples)
-            failures = judge(GATES[gate], findings, manifest.lowering, manifest.swept)
+            findings.effects = [_named(e, manifest) for e in findings.effects]
+            if findings.status == "ran" and manifest.inner:
+                _measure_inner(findings, runtime, directory, manifest)
+            findings.gate, findings.gate_source = gates.of(runtime.name)
+            gate = GATES[findings.gate]
+            failures = judge(gate, findings, manifest.lowering, manifest.swept)
             findings.failures = [_mended(f, runtime, manifest) for f in failures]
             findings.failures += empty
             found.append(findings)
@@ -135,12 +150,12 @@ def _fill(
         _expect_like([probe.inputs], outputs)
         findings.operator = measure_operator(probe, outputs[0])
         if model is not None:
-            findings.cases = _run_model(runtime, model, [s for s in samples if s.batch])
+            _measure_model(findings, runtime, model, [s for s in samples if s.batch])
             try:
-                empty = _run_model(runtime, model, [s for s in samples if not s.batch])
-                findings.cases = empty + findings.cases
+                _measure_model(findings, runtime, model, [s for s in samples if not s.batch])
             except RuntimeFailure as failure:
                 failures.append(_empty_batch(runtime, failure))
+            findings.cases.sort(key=lambda case: (case.given, case.batch))
     except RuntimeFailure as failure:
         findings.status, findings.detail = failure.status, str(failure)
     findings.seconds = time.monotonic() - start
@@ -155,22 +170,93 @@ def _empty_batch(runtime: Runtime, failure: RuntimeFailure) -> Failure:
     )
 
 
-def _run_model(runtime: Runtime, model: Path, samples: Sequence[Sample]) -> list[CaseFindings]:
+def _measure_model(
+    findings: RuntimeFindings, runtime: Runtime, model: Path, samples: Sequence[Sample]
+) -> None:
     """Each sample in one process, measured; RuntimeFailure where one has no proper result."""
     if not samples:
-        return []
+        return
     results = (
-        run_apart(runtime, model, [sample.inputs for sample in samples])
+        _run_samples(runtime, model, samples)
         if runtime.format
         else [sample.eager for sample in samples]
     )
     for sample, outputs in zip(samples, results, strict=True):
         _expect_like(sample.eager, outputs)
+    for sample, outputs in zip(samples, results, strict=True):
+        if sample.truth:
+            findings.cases.append(measure_case(sample, outputs))
+        if isinstance(sample, GivenSample):
+            findings.effects = measure_effects(sample, outputs)
+
+
+def _measure_inner(
+    findings: RuntimeFindings, runtime: Runtime, directory: Path, manifest: Manifest
+) -> None:
+    """The sigmoids inside of the model, where the runtime's format has a file for them."""
+    sample = _inner_sample(directory, manifest)
+    file = manifest.formats.get(runtime.format, {}).get("inner")
+    try:
+        if runtime.format and not file:
+            return
+        outputs = (
+            run_apart(runtime, directory / str(file), [sample.inputs])[0]
+            if runtime.format
+            else sample.eager
+        )
+        _expect_like(sample.eager, outputs)
+    except RuntimeFailure as failure:
+        manifest.notes.append(
+            f"the sigmoids inside are not measured in {runtime.name} ({failure.status} on {file}, "
+            f"which is there for this alone): {failure}"
+        )
+        return
+    sigmoids = [InnerSigmoid(**one) for one in manifest.inner]
+    findings.inner = measure_inner(sigmoids, sample, outputs)
+
+
+def _inner_sample(directory: Path, manifest: Manifest) -> Sample:
+    samples = load_samples(directory / INNER)
+    if len(samples) != 1 or not (
+        2 * len(manifest.inner) <= len(samples[0].eager) == len(samples[0].truth)
+    ):
+        raise UsageError(
+            f"expected in {INNER} one batch with input and result of each of the "
+            f"{len(manifest.inner)} sigmoids of {MANIFEST}, got something else; export the model "
+            "again"
+        )
+    return samples[0]
+
+
+def _run_samples(runtime: Runtime, model: Path, samples: Sequence[Sample]) -> list[list[Array]]:
+    """The outputs for each sample, of all the runs that it takes."""
+    runs = [sample.runs() for sample in samples]
+    results = iter(run_apart(runtime, model, [inputs for some in runs for inputs in some]))
+    parts = [[next(results) for _ in some] for some in runs]
+    try:
+        return [joined(some) for some in parts]
+    except ValueError as error:
+        raise RuntimeFailure("crashed", f"returned outputs that do not fit: {error}") from None
+
+
+def measure_effects(sample: GivenSample, outputs: Sequence[Array]) -> list[Effects]:
+    """What became of order, decisions and log-losses, for each output that is probabilities."""
     return [
-        measure_case(sample, outputs)
-        for sample, outputs in zip(samples, results, strict=True)
-        if sample.truth
+        effects(
+            got,
+            sample.eager[i],
+            sample.truth[i] if sample.truth else None,
+            labels=sample.labels if i == sample.labelled else None,
+            threshold=sample.threshold,
+            output=str(i),
+        )
+        for i, got in enumerate(outputs)
+        if is_probability(sample.truth[i] if sample.truth else sample.eager[i])
     ]
+
+
+def _named(found: Effects, manifest: Manifest) -> Effects:
+    return replace(found, output=manifest.outputs[int(found.output)])
 
 
 def _expect_like(expected: Sequence[Array], got: Sequence[Array]) -> None:
@@ -227,6 +313,7 @@ def measure_case(sample: Sample, outputs: Sequence[Array]) -> CaseFindings:
         nan_mismatches=nan_mismatches,
         max_abs_error=max_abs_error,
         worst=worst,
+        given=sample.given,
     )
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from torch_sigmoid_ext import SimpleNN
 from torch_sigmoid_ext.export import demo
-from torch_sigmoid_ext.export.consequences import Eager, consequences, rank_changes
+from torch_sigmoid_ext.export.consequences import Eager, consequences, reversed_neighbours
 
 Trained = tuple[demo.Split, SimpleNN, list[float]]
 
@@ -130,7 +130,7 @@ def test_consequences_of_a_reversal_are_counted() -> None:
     got[2, 0], got[3, 0] = 0.45, 0.55  # the order of two rows and both their decisions
     found = consequences("native", HAND_MADE, got, HAND_MADE.probabilities)
     assert (found.rank_inversions, found.rank_ties, found.decisions_changed) == (1, 0, 2)
-    inversions, _ = rank_changes(HAND_MADE, got)
+    inversions = reversed_neighbours(HAND_MADE.probabilities, got)
     assert [pairs.tolist() for pairs in inversions] == [[[3, 2]], []]
     log_losses = [-math.log(0.45), -math.log(1 - 0.37754065), -math.log(1 - 0.55)]
     log_losses += [-math.log(0.62245935), -math.log1p(-2.0611537e-09), 0.0]

@@ -18,7 +18,9 @@ from torch_sigmoid_ext.export.findings import Report, RuntimeFindings
 from torch_sigmoid_ext.export.model import InputSpec
 from torch_sigmoid_ext.export.pipeline import export_bundle, runtime_outputs
 from torch_sigmoid_ext.export.runtimes import worker
-from torch_sigmoid_ext.export.samples import Sample, check_model, load_samples, make_samples
+from torch_sigmoid_ext.export.samples import check_model, make_samples
+from torch_sigmoid_ext.export.stored import Sample, load_samples
+from torch_sigmoid_ext.export.user_samples import load_rows
 from torch_sigmoid_ext.export.verify import choose_runtimes, measure_case, verify_operator
 
 INPUTS = [InputSpec.parse("input=float32[batch,3]")]
@@ -179,8 +181,10 @@ def test_samples_hold_four_batches_with_float64_truth() -> None:
 
 def test_real_rows_are_used_over_and_over() -> None:
     rows = np.arange(9, dtype=np.float32).reshape(3, 3)
-    samples, _ = make_samples(torch_sigmoid_ext.SimpleNN().eval(), INPUTS, [rows])
+    given = load_rows([rows], INPUTS)
+    samples, _ = make_samples(torch_sigmoid_ext.SimpleNN().eval(), INPUTS, given)
     np.testing.assert_array_equal(samples[2].inputs[0], rows[[0, 1, 2, 0]])
+    np.testing.assert_array_equal(samples[-1].inputs[0], rows)
 
 
 class NoBatchZero(nn.Module):

@@ -14,7 +14,8 @@ from torch_sigmoid_ext.export.formats import TORCHS
 from torch_sigmoid_ext.export.gates import GATES, judge
 
 WHOLE = ulp.Probe.of("float32")
-PROBE = replace(WHOLE, sweep=WHOLE.sweep[::20], truth=WHOLE.truth[::20])  # enough to judge by
+SWEPT = np.union1d(WHOLE.sweep[::40], -WHOLE.sweep[::40])  # enough to judge by, in pairs x and -x
+PROBE = replace(WHOLE, sweep=SWEPT, truth=ulp.true_sigmoid(SWEPT))
 SWEEP = slice(-len(PROBE.sweep), None)
 
 
@@ -167,3 +168,37 @@ def test_exact_asks_for_eagers_bits_in_the_model() -> None:
 def test_runtime_that_did_not_run_is_a_failure(status: str) -> None:
     [failure] = judge(GATES["absolute"], RuntimeFindings("r", "1", "f", status, detail="SIGSEGV"))
     assert failure.what.startswith("r ") and failure.what.endswith(": SIGSEGV")
+
+
+def biased(steps: int) -> np.ndarray:
+    """Results so many spacings too large: within the ULP gate as long as steps are few."""
+    outputs = right()
+    inner = (np.abs(PROBE.sweep) < 0.5) & (np.abs(PROBE.sweep) > 1e-6)  # the spacing doubles at 0
+    for _ in range(steps):
+        outputs[SWEEP][inner] = np.nextafter(outputs[SWEEP][inner], np.float32(1))
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("steps", "gate", "passes"),
+    [
+        *((2, "strict", True), (3, "strict", False), (3, "portable", True)),
+        *((5, "portable", True), (6, "portable", False), (6, "absolute", True)),
+    ],
+)
+def test_bias_that_each_result_may_have_leaves_their_sum_outside(
+    steps: int, gate: str, passes: bool
+) -> None:
+    found = failures(gate, biased(steps))
+    assert (found == []) is passes
+    if not passes:  # 1.5 spacings a step, or 0.5 less; and no other check says anything
+        [failure] = found
+        assert "σ(x) + σ(-x) leaves 1 by" in failure.what and "σ(-x) = " in failure.what
+        assert f"where {4 if gate == 'strict' else 8} is allowed" in failure.what
+        assert failure.mend
+
+
+def test_given_rows_are_named_in_what_fails() -> None:
+    case = replace(CASE, max_ulp=9.0, batch=569, given=True)
+    [failure] = judge(GATES["strict"], replace(model(), cases=[case]))
+    assert failure.what.startswith("model, the 569 given rows: 1 ULP where 8 is allowed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -173,3 +174,38 @@ def test_lost_order_is_found_in_sweep_and_ladder(probe: ulp.Probe, right: np.nda
     assert found.ladder.inversions == 1 and found.ladder.ties == 1
     assert found.ladder.infinite_log_losses == 1
     assert found.decreasing_pairs == 1 and found.largest_drop_ulp > 1e6
+
+
+@pytest.mark.parametrize("dtype", ulp.DTYPES)
+def test_correctly_rounded_sums_leave_1_by_half_a_spacing_at_most(dtype: str) -> None:
+    probe = ulp.Probe.of(dtype)
+    found = ulp.measure_operator(probe, ulp.rounded(ulp.true_sigmoid(probe.inputs), dtype))
+    assert found.symmetry is not None
+    assert found.symmetry.differing == 0 and found.symmetry.worst is None
+    assert found.symmetry.max_ulp == found.symmetry.correctly_rounded_ulp
+    # float64's truth, in long double, misses its nearest float by up to 2^-10 ULP
+    assert found.symmetry.max_ulp <= 0.5 + (2.0**-10 if dtype == "float64" else 0)
+    negatives = set((-probe.sweep[probe.sweep <= 0]).tolist())
+    assert found.symmetry.pairs == len(negatives & set(probe.sweep[probe.sweep >= 0].tolist()))
+
+
+def test_symmetry_is_what_exact_fractions_make_of_it(probe: ulp.Probe) -> None:
+    sigmoid = torch.sigmoid(torch.from_numpy(probe.inputs)).numpy()
+    paired = np.intersect1d(probe.sweep, -probe.sweep)
+    at = paired[np.searchsorted(paired, 2.5)]
+    sigmoid[-len(probe.sweep) :][np.searchsorted(probe.sweep, at)] += np.float32(3e-6)
+    y = dict(zip(probe.sweep.tolist(), sigmoid[-len(probe.sweep) :].tolist(), strict=True))
+    off = {x: abs(Fraction(y[x]) + Fraction(y[-x]) - 1) * 2**24 for x in y if x >= 0 and -x in y}
+    worst = max(off, key=lambda x: off[x])
+    found = ulp.measure_operator(probe, sigmoid).symmetry
+    assert found is not None and found.worst is not None
+    assert found.max_ulp == pytest.approx(float(off[worst]), rel=1e-12) and found.max_ulp > 40
+    assert found.worst.input == worst == at
+    assert found.differing == sum(one > 0.5 for one in off.values())
+
+
+def test_nan_on_one_side_is_no_symmetry(probe: ulp.Probe, right: np.ndarray) -> None:
+    paired = np.intersect1d(probe.sweep, -probe.sweep)
+    at = np.searchsorted(probe.sweep, paired[-1000:-999])
+    found = ulp.measure_operator(probe, spoil(probe, right, at, math.nan)).symmetry
+    assert found is not None and found.max_ulp == math.inf and found.differing == 1
