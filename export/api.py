@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
 import torch_sigmoid_ext
 
 from .bundle import Manifest, open_bundle
@@ -18,13 +15,16 @@ from .choices import check_choice
 from .errors import NotInstalled, UsageError
 from .findings import Report
 from .formats import FORMATS, LOWERINGS
+from .junit import check_junit, write_junit
 from .model import InputSpec
 from .pipeline import export_bundle, verify_again
+from .record import check_outside
 from .runtimes import RUNTIMES, Array
 from .settings import choose_gates
 from .user_samples import Given, rows_of
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch.onnx import ONNXProgram
 
 Inputs = str | InputSpec | Sequence[str | InputSpec]
@@ -82,6 +82,7 @@ def export(
     labels: Array | None = None,
     threshold: float | None = None,
     translations: Mapping[Any, Callable[..., Any]] | None = None,
+    junit: str | Path | None = None,
 ) -> Bundle:
     """Write the model to files, run each in its runtimes, and report: the command ``export``.
 
@@ -108,6 +109,7 @@ def export(
         labels: the labels themselves: 0 or 1 in the output's shape, or one a row.
         threshold: where to decide, beside 0.5.
         translations: ONNX lowerings of operators of your own, by their overloads.
+        junit: a file to write JUnit XML to as well, outside of the folder.
 
     Returns:
         The bundle, also where a runtime is outside the gate: ask ``bundle.passed``.
@@ -133,6 +135,9 @@ def export(
     specs = _specs(inputs)
     gates = choose_gates(gate)
     rows = rows_of(samples, specs, label, labels=labels, threshold=threshold)
+    if junit is not None:
+        check_outside(Path(junit), Path(directory))
+        check_junit(Path(junit))
     modes = {module: module.training for module in model.modules()}
     try:
         report = export_bundle(
@@ -155,6 +160,8 @@ def export(
     finally:
         for module, training in modes.items():
             module.training = training
+    if junit is not None:
+        write_junit(report, Path(junit))
     return Bundle(Path(directory), report)
 
 
@@ -167,6 +174,7 @@ def verify(
     label: str | None = None,
     labels: Array | None = None,
     threshold: float | None = None,
+    report: str | Path | None = None,
 ) -> Report:
     """Verify a bundle again, anywhere, later, without the model's code: the command ``verify``.
 
@@ -176,9 +184,12 @@ def verify(
         gate: exact, strict, portable or absolute; by default the gates of the export.
         samples, label, labels, threshold: as of :func:`export`, in place of the rows that were
             given there. Their truth comes from model.pt2, which the bundle must have.
+        report: a folder to write report.html, report.md, report.json and junit.xml to; it must not
+            exist, and lies outside of the bundle, which is left as it is.
 
     Returns:
-        The findings, runtime by runtime; ``report.passed`` is the verdict.
+        The findings, runtime by runtime; ``report.passed`` is the verdict, and
+        ``report.since_export`` what is not as it was when the bundle was exported.
 
     Raises:
         UsageError: no bundle, a file that has changed, or a wrong name.
@@ -207,6 +218,7 @@ def verify(
         label=label,
         labels=labels,
         threshold=threshold,
+        pages=None if report is None else Path(report),
     )
 
 
@@ -338,6 +350,8 @@ def add_onnx_functions(program: ONNXProgram) -> ONNXProgram:
         >>> [function.name for function in add_onnx_functions(program).model_proto.functions]
         ['ExactSigmoidFloat32']
     """
+    import torch
+
     if not isinstance(program, torch.onnx.ONNXProgram):
         raise UsageError(
             "expected the torch.onnx.ONNXProgram that torch.onnx.export(..., dynamo=True) returns, "

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .bundle import Manifest, open_bundle
 from .errors import NotInstalled, UsageError
+from .findings import Skip
 from .model import InputSpec, example_sizes, named_dims
 from .runtimes import Array, Runtime
 from .runtimes.apart import RuntimeFailure
@@ -75,7 +76,7 @@ def bench(
     batches: Sequence[int] | None = None,  # None: 1, 32 and 1024, or the batch that is fixed
     seconds: float = SECONDS,
     console: Console | None = None,
-) -> tuple[list[Timing], dict[str, str]]:
+) -> tuple[list[Timing], dict[str, Skip]]:
     """A row for each bundle, runtime and batch size; and the runtimes left out, with the reason.
 
     Raises UsageError for a bundle that is not as it was exported, NotInstalled for a runtime asked
@@ -106,7 +107,7 @@ def bench(
 
 def _lanes(
     directories: Sequence[Path], manifests: Sequence[Manifest], names: Sequence[str] | None
-) -> tuple[list[Lane], dict[str, str]]:
+) -> tuple[list[Lane], dict[str, Skip]]:
     """The pairs to time, one runtime's bundles beside each other."""
     formats = list(dict.fromkeys(f for manifest in manifests for f in manifest.formats))
     chosen, skipped = choose_runtimes(names, formats)

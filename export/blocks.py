@@ -85,12 +85,23 @@ class Outside:
     def of(cls, title: str, found: RuntimeFindings) -> Outside:
         """The runtime's failures, each mend said once, its flags as code."""
 
-        def marked(mend: str) -> str:
-            return _FLAG.sub(lambda found: f"`{found[0].strip('`')}`", mend)
-
         failures = found.failures or [Failure(f"{found.status}: {found.detail}", "")]
         grouped = itertools.groupby(failures, lambda failure: failure.mend)
-        return cls(title, [([f.what for f in some], marked(mend)) for mend, some in grouped])
+        return cls(title, [([f.what for f in some], flagged(mend)) for mend, some in grouped])
+
+
+def flagged(mend: str) -> str:
+    """What mends a failure, with its flags as code."""
+    return _FLAG.sub(lambda found: f"`{found[0].strip('`')}`", mend)
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What mends one or several runtimes, and the worst that it mends."""
+
+    mend: str  # "" where nothing is known
+    runtimes: list[str]
+    worst: str
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,11 @@ import textwrap
 import traceback
 from types import FrameType
 
+from torch_sigmoid_ext._torch import install_torch
+
 from .errors import ExportError, Interrupted
 
+_INSTALL = "pip install 'torch_sigmoid_ext[export]'"
 INTERNAL_ERROR = 70  # EX_SOFTWARE: never to be taken for a runtime outside the gate
 
 
@@ -40,7 +43,8 @@ def _tell(error: BaseException) -> int:
         _say(str(error))
         return error.exit_code
     if isinstance(error, ModuleNotFoundError):  # the user's own imports are UsageErrors by now
-        _say(f"{error.name} is not installed; run: pip install 'torch_sigmoid_ext[export]'")
+        install = install_torch() if error.name == "torch" else _INSTALL
+        _say(f"{error.name} is not installed; run: {install}")
         return 3
     if isinstance(error, OSError):
         _say(f"cannot go on: {error}")

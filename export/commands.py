@@ -15,12 +15,13 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from .errors import UsageError
+from .show import show_changes, skipped_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .bench import Timing
-    from .findings import Report, RuntimeFindings
+    from .findings import Report, RuntimeFindings, Skip
 
 # The heavy imports (onnx, scikit-learn, the pipeline) are inside the commands: --help is quick.
 
@@ -99,6 +100,10 @@ Details = Annotated[
     bool,
     typer.Option("--details", help="Also print every band, special value and the worst inputs."),
 ]
+Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Also write JUnit XML, for a CI server."),
+]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")]
 
 
@@ -173,6 +178,7 @@ def export(
     label: Label = None,
     threshold: Threshold = None,
     details: Details = False,
+    junit: Junit = None,
 ) -> None:
     """Export MODEL, run the files in every runtime, compare with the float64 truth, and report."""
     from .bundle import check_free
@@ -183,6 +189,7 @@ def export(
 
     check_free(output)
     gates = choose_gates(gate)
+    _check_junit(junit, output)
     loaded = load_model(model, weights, convert=convert)
     inputs = parse_inputs(input or [], model)
     rows = rows_of(samples, inputs, label, threshold=threshold)
@@ -204,6 +211,7 @@ def export(
         translations=loaded.translations,
         console=_stderr(),
     )
+    _write_junit(report, junit)
     _show(report, details)
     _stdout().print(f"report: {output / 'report.html'}", soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.passed else 1)
@@ -218,10 +226,24 @@ def verify(
     label: Label = None,
     threshold: Threshold = None,
     details: Details = False,
+    pages: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--report",
+            metavar="DIR",
+            help="A folder to write report.html, report.md, report.json and junit.xml to.",
+        ),
+    ] = None,
+    junit: Junit = None,
 ) -> None:
-    """Verify a bundle again, anywhere, later; without --gate, by the gates of its export."""
+    """Verify a bundle again, anywhere, later, and show what is not as it was when it was exported.
+
+    Nothing in the bundle is written. Without --gate it is judged by the gates of the export.
+    """
     from .pipeline import verify_again
 
+    _check_junit(junit, directory)
     report = verify_again(
         directory,
         gate=gate,
@@ -229,9 +251,13 @@ def verify(
         samples=samples,
         label=label,
         threshold=threshold,
+        pages=pages,
         console=_stderr(),
     )
+    _write_junit(report, junit)
     _show(report, details)
+    if pages is not None:
+        _stdout().print(f"report: {pages / 'report.html'}", soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.passed else 1)
 
 
@@ -335,32 +361,37 @@ def _show(report: Report, details: bool = False) -> None:
         out.print(table)
     for each in [*sample_tables(report), *(detail_tables(report) if details else [])]:
         out.print(each)
+    if report.since_export:
+        show_changes(out, report, report.since_export)
     lines = []
     for found in report.runtimes:
         for failure in found.failures:
             lines.append(f"{found.runtime}: {failure.what}")
         for mend in dict.fromkeys(failure.mend for failure in found.failures if failure.mend):
             lines.append(f"    to mend: {mend}")
-    lines += _skipped_lines(report.skipped)
+    lines += skipped_lines(report.skipped)
     lines += [f"note: {note}" for note in report.notes]
     for line in lines:
         out.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _skipped_lines(skipped: Mapping[str, str]) -> list[str]:
-    """A line for each that a user may not expect; those that are not here share one."""
-    absent = [name for name, why in skipped.items() if why.startswith("not installed")]
-    optional = [name for name, why in skipped.items() if why.endswith("--runtime all")]
-    others = [name for name in skipped if name not in absent + optional]
-    lines = [f"skipped {name}: {skipped[name]}" for name in others]
-    if optional:
-        lines.append(f"left out: {', '.join(optional)} (--runtime NAME or --runtime all runs them)")
-    if absent:
-        lines.append(f"not installed: {', '.join(absent)} (torch-sigmoid-ext doctor says how)")
-    return lines
+def _check_junit(path: Path | None, directory: Path) -> None:
+    if path is not None:
+        from .junit import check_junit
+        from .record import check_outside
+
+        check_outside(path, directory)
+        check_junit(path)
 
 
-def _show_bench(rows: Sequence[Timing], skipped: Mapping[str, str]) -> None:
+def _write_junit(report: Report, path: Path | None) -> None:
+    if path is not None:
+        from .junit import write_junit
+
+        write_junit(report, path)
+
+
+def _show_bench(rows: Sequence[Timing], skipped: Mapping[str, Skip]) -> None:
     """A row a batch size, runtime and bundle, with a bar of its median among its batch size's."""
     from .bench import costs, duration, several
 
@@ -389,7 +420,7 @@ def _show_bench(rows: Sequence[Timing], skipped: Mapping[str, str]) -> None:
         table.add_row(*start, *figures, str(row.calls), Text(bar, "blue"))
     out.print(table)
     failed = {f"{row.runtime} on {row.bundle}: {row.failed}": None for row in rows if row.failed}
-    for line in [*failed, *_skipped_lines(skipped)]:
+    for line in [*failed, *skipped_lines(skipped)]:
         out.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import torch_sigmoid_ext
+from torch_sigmoid_ext._torch import install_torch, torch_is_here
 
 from .formats import FORMATS
 from .runtimes import RUNTIMES, Runtime
@@ -41,11 +41,16 @@ def examine() -> list[Check]:
 
 def _core() -> Iterator[Check]:
     yield Check("python", "ok", platform.python_version(), core=True)
-    yield Check("torch", "ok", str(torch.__version__), core=True)
     yield Check("torch_sigmoid_ext", "ok", torch_sigmoid_ext.__version__, core=True)
-    yield Check("operator library", "ok", str(torch_sigmoid_ext.library_path()), core=True)
-    yield Check("CPU capability", "ok", torch.backends.cpu.get_cpu_capability())
     yield Check("CPU features", "ok", _cpu_features())
+    if not torch_is_here():
+        yield Check("torch", "missing", f"{install_torch()}; only ONNX files are verified without")
+        return
+    import torch
+
+    yield Check("torch", "ok", str(torch.__version__), core=True)
+    yield Check("CPU capability", "ok", torch.backends.cpu.get_cpu_capability())
+    yield Check("operator library", "ok", torch_sigmoid_ext.library_path(), core=True)
     x = np.linspace(-110, 110, 10_001, dtype=np.float32)
     y = torch_sigmoid_ext.sigmoid(torch.from_numpy(x)).numpy()
     wrong = int((y != rounded(true_sigmoid(x), x.dtype)).sum())
@@ -81,6 +86,10 @@ def _compiler() -> Check:
 
 
 def _formats() -> Iterator[Check]:
+    if not torch_is_here():
+        for name in FORMATS:
+            yield Check(f"format {name}", "missing", install_torch())
+        return
     for format in FORMATS.values():
         missing = format.missing()
         detail = format.install if missing else ""

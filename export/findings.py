@@ -12,7 +12,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
+
+# The JSON schema that report.json keeps to (export/schemas); the number grows where a reader must
+# change.
+REPORT_SCHEMA = "urn:torch-sigmoid-ext:schema:report:1"
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Symmetry:
     are never off by more than half of one.
     """
 
-    pairs: int
+    pairs: int  # of an input and its negative
     differing: int  # pairs off by more than that half
     max_ulp: float
     correctly_rounded_ulp: float  # the same of the correctly rounded results
@@ -99,7 +104,7 @@ class OperatorFindings:
     ladder: Ladder
     curve: list[tuple[float, float]]  # (input, largest ULP in its bin) over [-110, 110], for plots
     worst_absolute: Deviation | None = None  # the largest |got - truth|; None where all is exact
-    symmetry: Symmetry | None = None
+    symmetry: Symmetry | None = None  # σ(x) + σ(-x); null where it was not measured
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,11 @@ class CaseFindings:
     worst: Deviation | None
     given: bool = False  # the user's own rows, all of them
 
+    @property
+    def name(self) -> str:
+        rows = f"the {self.batch:,} given rows" if self.given else f"batch {self.batch}"
+        return f"model, {rows}"
+
 
 @dataclass(frozen=True)
 class InnerFindings:
@@ -129,11 +139,11 @@ class InnerFindings:
     module: str  # the path of the module that calls it
     dtype: str
     elements: int
-    input_ulp: float
+    input_ulp: float  # the input's largest error
     eager_input_ulp: float
-    result_ulp: float
+    result_ulp: float  # the result's largest error
     eager_result_ulp: float
-    own_ulp: float
+    own_ulp: float  # the largest error of the result against σ of the very input
     differing: int  # results that are not the float nearest to σ of the input
     premature_zeros: int
     max_abs_error: float  # of the result, against σ of its input
@@ -159,14 +169,14 @@ class Effects:
     decisions_changed: int  # elements that come out on the other side of 0.5
     eager_decisions_changed: int = 0
     threshold: float = 0.5  # the user's own
-    changed_at_threshold: int = 0
+    changed_at_threshold: int = 0  # elements that come out on its other side
     eager_changed_at_threshold: int = 0
     zeros: int  # elements with an infinite -log(p), where the true one is finite
     eager_zeros: int = 0
     labels: str = "given"  # or "eager's own decisions", where none were given
     log_loss: float  # mean -log of the probability given to the label, an element its own question
     eager_log_loss: float
-    true_log_loss: float = 0.0
+    true_log_loss: float = 0.0  # log_loss of the truth
     worst_surprise: float  # the largest -log(p), what an anomaly score would be
     eager_worst_surprise: float
 
@@ -177,6 +187,7 @@ class Failure:
 
     what: str  # a whole sentence: band, input, expected, got, ULP
     mend: str  # what the user can do about it; "" where nothing is known
+    subject: str = "operator"  # or the model's batch, as "model, batch 4"
 
 
 @dataclass
@@ -241,6 +252,60 @@ class RealRow:
     results: dict[str, float]  # lowering -> probability in onnxruntime
 
 
+class SkipKind(str, Enum):
+    """Why a runtime was not run."""
+
+    NOT_INSTALLED = "not installed"
+    BROKEN = "broken"  # a plug-in that cannot be used
+    ON_REQUEST = "on request"  # no lowering brings it within strict
+    NOT_READY = "not ready"  # something has to be built first
+    CANNOT_RUN = "cannot run"  # not this file
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A runtime that was not run."""
+
+    kind: SkipKind  # for programs
+    reason: str  # in words
+    mend: str = ""  # what the user can do about it; "" where the reason says it, or nothing helps
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, [self.reason, self.mend]))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What one verification found of one runtime, in short."""
+
+    version: str  # the runtime's
+    verdict: str  # "within" or "outside" the gate, "crashed" or "timeout"
+    max_ulp: float | None  # the sigmoid alone, largest error in ULP; None where there is none
+    differing: int | None  # the sigmoid alone, results that are not correctly rounded
+    model_max_ulp: float | None  # the whole model, largest error in ULP over all batches
+    model_differing: int | None  # the whole model, elements whose bits are not eager's
+
+
+@dataclass(frozen=True)
+class Change:
+    """One runtime that does not stand as it did."""
+
+    runtime: str  # as on the command line
+    then: Standing | None  # when the bundle was exported; None: the runtime was not run
+    now: Standing | None  # None: it is gone
+    why: str = ""  # why it is gone
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A verification beside the one that the bundle holds, its own report.json."""
+
+    recorded: str  # when the bundle was exported, ISO 8601, UTC
+    gate: str  # by which it was judged then
+    changes: list[Change]  # what does not stand as it did, in the order of the runtimes
+    same: list[str]  # runtimes of which everything is as recorded
+
+
 @dataclass
 class Report:
     """Everything that report.html, report.md and report.json show."""
@@ -257,12 +322,15 @@ class Report:
     swept: str = (
         "torch_sigmoid_ext.sigmoid"  # the model's sigmoid; "torch.sigmoid" is its other one
     )
-    skipped: dict[str, str] = field(default_factory=dict)  # runtime -> why, and how to install it
+    skipped: dict[str, Skip] = field(default_factory=dict)  # runtime -> why, and how to install it
     training: Training | None = None
     contrast: list[RuntimeFindings] = field(default_factory=list)  # the demo: the native lowering
     consequences: list[Consequences] = field(default_factory=list)
     real_rows: list[RealRow] = field(default_factory=list)  # where those lowerings part the most
     notes: list[str] = field(default_factory=list)  # what was not verified, and why
+    verified: str | None = None  # when the runtimes were run, ISO 8601, UTC; None: they were not
+    verified_with: dict[str, str] = field(default_factory=dict)  # on what: name -> version
+    since_export: Comparison | None = None  # a later verification beside the first one
 
     @property
     def passed(self) -> bool:
@@ -275,6 +343,8 @@ def to_json(value: Any) -> Any:
         fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         if isinstance(value, RuntimeFindings | Report):
             fields["passed"] = value.passed
+        if isinstance(value, Report):
+            fields = {"schema": REPORT_SCHEMA, **fields}
         return fields
     if isinstance(value, dict):
         return {str(k): to_json(v) for k, v in value.items()}

@@ -110,11 +110,12 @@ def judge(
     found = list(_operator(gate, operator)) if operator else []
     mend = CONVERT if swept == TORCHS else _operator_mend(gate, findings, lowering)
     failures = [Failure(what, mend) for _, what in sorted(found, key=lambda f: -f[0])]
-    cases = [entry for case in findings.cases for entry in _case(gate, case)]
     if departing := first_departure(gate, findings):
         failures.append(Failure(departing, mend))
+    cases = [(*entry, case.name) for case in findings.cases for entry in _case(gate, case)]
     mend = mend if found or swept == TORCHS else _model_mend(gate, findings, lowering)
-    return failures + [Failure(what, mend) for _, what in sorted(cases, key=lambda f: -f[0])]
+    cases.sort(key=lambda f: -f[0])
+    return failures + [Failure(what, mend, subject) for _, what, subject in cases]
 
 
 def _operator(gate: Gate, found: OperatorFindings) -> Iterable[tuple[float, str]]:
@@ -204,8 +205,7 @@ def _departure(gate: Gate, inner: InnerFindings) -> str:
 
 def _case(gate: Gate, case: CaseFindings) -> Iterable[tuple[float, str]]:
     """Each failure of the whole model on one batch, with its rank."""
-    rows = f"the {case.batch:,} given rows" if case.given else f"batch {case.batch}"
-    where = f"model, {rows}"
+    where = case.name
     if case.nan_mismatches:
         yield (
             math.inf,

@@ -15,27 +15,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 import torch_sigmoid_ext
 
 from .errors import UsageError
-from .weights import load_weights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Array = NDArray[Any]
 _T = TypeVar("_T")
 
-DTYPES = {
-    name: getattr(torch, name)
-    for name in (
-        "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
-    ).split()
-}
+DTYPES = (  # torch's names
+    "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
+).split()
 EXAMPLE_INPUT = "--input 'x=float32[batch,3]'"
 EXAMPLE_BATCH = 4  # a dynamic dimension's size while exporting: neither 0 nor 1, which specialise
 
@@ -137,6 +134,11 @@ def load_model(source: str, weights: Path | None = None, *, convert: bool = Fals
 
     The random seed is fixed before, so that a model with fresh weights is the same on every run.
     """
+    import torch
+    from torch import nn
+
+    from .weights import load_weights
+
     torch.manual_seed(0)
     translations: Mapping[Any, Callable[..., Any]] = {}
     if source == "SimpleNN":
@@ -199,6 +201,8 @@ def _import_package(place: str) -> ModuleType:
 
 def _factory(home: ModuleType, place: str, name: str) -> Any:
     """``place:name``, where a missing name is answered with those that are there."""
+    from torch import nn
+
     if hasattr(home, name):
         return getattr(home, name)
     there = [

@@ -11,27 +11,25 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from rich.console import Console
-from torch import nn
 
 import torch_sigmoid_ext
 
 from .bundle import SAMPLES, Manifest, check_free, open_bundle, seal, staged
-from .calls import sigmoid_of
 from .choices import check_choice
 from .errors import NotInstalled, UsageError
-from .findings import Report, RuntimeFindings
+from .findings import Report, RuntimeFindings, Skip, SkipKind
 from .formats import FORMATS, LOWERINGS, TORCHS, Format, Program
 from .gates import DEFAULT_GATE, GATES
 from .given import sample_by_graph
-from .inner import export_inner
 from .inner_errors import InnerSigmoid
+from .junit import JUNIT, write_junit
 from .missing_library import LIBRARY
 from .model import InputSpec
+from .record import check_outside, compare, read_record
 from .report import write_report
 from .runtimes import RUNTIMES, Array, Runtime
 from .runtimes.worker import run_apart
@@ -40,6 +38,9 @@ from .settings import DEFAULT, OPTION, GateChoice, recorded_gates
 from .stored import save_samples
 from .user_samples import Given, Rows, rows_of
 from .verify import choose_runtimes, verify_bundle, verify_operator
+
+if TYPE_CHECKING:  # a bundle is verified without torch
+    from torch import nn
 
 
 def export_bundle(
@@ -67,12 +68,17 @@ def export_bundle(
     ``annotate(report, staging)`` is called after verification and before the report is written: it
     may fill ``report.training`` and the like, and add files to the staging folder.
     """
+    from .calls import sigmoid_of
+
     check_free(directory)
     gates = _gates(gate)
     check_choice("--sigmoid", lowering, LOWERINGS)
     chosen, notes = _choose_formats(formats)
     names = [format.name for format in chosen]
-    engines, skipped = choose_runtimes(runtimes, names) if verify else ([], {})
+    engines: list[Runtime] = []
+    skipped: dict[str, Skip] = {}
+    if verify:
+        engines, skipped = choose_runtimes(runtimes, names)
     step = steps(console)
     model = model.eval()
     with staged(directory) as staging:
@@ -107,11 +113,13 @@ def export_bundle(
             save_samples(staging / SAMPLES, batches)
         inner: list[InnerSigmoid] = []
         if intermediate:
+            from .inner import export_inner
+
             with step("exporting the sigmoids inside"):
                 inner, missed = export_inner(program, chosen, entries, batches, staging)
                 remarks += missed
         manifest = Manifest(
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=_now(),
             model=source,
             lowering=lowering,
             gate=gates.name,
@@ -144,13 +152,24 @@ def verify_again(
     label: str | None = None,
     labels: Array | None = None,
     threshold: float | None = None,
+    pages: Path | None = None,  # a folder for the report of this verification
     console: Console | None = None,
 ) -> Report:
-    """Verify a bundle as it lies there, without the model's source; nothing is written."""
+    """Verify a bundle as it lies there, without the model's source; nothing in it is written.
+
+    The report tells what does not stand as the bundle's own report.json recorded it.
+    """
+    if pages is not None:
+        check_outside(pages, directory)
+        check_free(pages)
     manifest = open_bundle(directory)
+    recorded = read_record(directory, manifest)
     gates = recorded_gates(gate, manifest.gate, manifest.gates)
     engines, skipped = choose_runtimes(runtimes, list(manifest.formats))
     engines, unable = _able(engines, manifest.formats, runtimes)
+    skipped |= unable
+    if not engines:
+        raise NotInstalled(_nothing_to_run(manifest, skipped))
     step = steps(console)
     given = None
     rows = rows_of(samples, manifest.inputs, label, labels=labels, threshold=threshold)
@@ -159,7 +178,14 @@ def verify_again(
             given = sample_by_graph(directory, manifest, rows)
         manifest.notes.extend(rows.notes)
     found = verify_bundle(directory, manifest, engines, gates, step, given)
-    return _report(manifest, gates.name, found, skipped | unable)
+    report = _report(manifest, gates.name, found, skipped)
+    if recorded:
+        report.since_export = compare(recorded, report, runtimes)
+    if pages is not None:
+        with staged(pages) as staging:
+            write_report(report, staging)
+            write_junit(report, staging / JUNIT)
+    return report
 
 
 def _gates(gate: str | GateChoice) -> GateChoice:
@@ -167,6 +193,12 @@ def _gates(gate: str | GateChoice) -> GateChoice:
         return gate
     check_choice(OPTION, gate, GATES)
     return GateChoice(gate, DEFAULT if gate == DEFAULT_GATE else OPTION)
+
+
+def _nothing_to_run(manifest: Manifest, skipped: Mapping[str, Skip]) -> str:
+    mends = dict.fromkeys(skip.mend for skip in skipped.values() if skip.mend)
+    known = f"; {'; or '.join(mends)}" if mends else "; see torch-sigmoid-ext doctor"
+    return f"no runtime for {', '.join(manifest.formats)} is ready here{known}"
 
 
 def export_file(
@@ -235,7 +267,7 @@ def _choose_formats(names: Sequence[str] | None) -> tuple[list[Format], list[str
 
 def _able(
     engines: Sequence[Runtime], entries: Mapping[str, dict[str, Any]], names: Sequence[str] | None
-) -> tuple[list[Runtime], dict[str, str]]:
+) -> tuple[list[Runtime], dict[str, Skip]]:
     """The runtimes that can take the files, and why not the others: known before any is run."""
     cannot = {
         runtime.name: entries[runtime.format]["cannot_run"][runtime.name]
@@ -246,7 +278,8 @@ def _able(
         raise UsageError(
             "; ".join(f"{name} cannot run the file: {cannot[name]}" for name in cannot)
         )
-    return [runtime for runtime in engines if runtime.name not in cannot], cannot
+    unable = {name: Skip(SkipKind.CANNOT_RUN, why) for name, why in cannot.items()}
+    return [runtime for runtime in engines if runtime.name not in unable], unable
 
 
 def _output_names(inputs: Sequence[InputSpec], count: int) -> list[str]:
@@ -267,6 +300,8 @@ def _operator_dtype(model: nn.Module, inputs: Sequence[InputSpec]) -> str:
 
 def _operator_program(program: Program, dtype: str, swept: str) -> Program:
     """The model's sigmoid alone, which goes through the very same code as the model."""
+    from torch import nn
+
     module = nn.Sigmoid() if swept == TORCHS else torch_sigmoid_ext.Sigmoid()
     return Program(
         module.eval(),
@@ -281,7 +316,7 @@ def _operator_program(program: Program, dtype: str, swept: str) -> Program:
 
 
 def _report(
-    manifest: Manifest, gate: str, found: list[RuntimeFindings], skipped: dict[str, str]
+    manifest: Manifest, gate: str, found: list[RuntimeFindings], skipped: dict[str, Skip]
 ) -> Report:
     return Report(
         model=manifest.model,
@@ -296,11 +331,29 @@ def _report(
         swept=manifest.swept,
         skipped=skipped,
         notes=manifest.notes,
+        verified=_now() if found else None,
+        verified_with=_verified_with() if found else {},
     )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _verified_with() -> dict[str, str]:
+    """What ran the runtimes, and may change their results beside their own versions."""
+    return {
+        "python": platform.python_version(),
+        "torch_sigmoid_ext": torch_sigmoid_ext.__version__,
+        "numpy": np.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def _versions() -> dict[str, str]:
     """What made the files; a runtime's version stands in its own findings."""
+    import torch
+
     versions = {
         "python": platform.python_version(),
         "torch": str(torch.__version__),

@@ -10,9 +10,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from .findings import Report, to_json
-from .sections import lead, model_measured, sections, verdict
+from .sections import lead, model_measured, remedies, sections, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+# What a pull request shows at once, and first of all; the rest of report.md unfolds.
+SHOWN = ("runtimes", "outside", "since")
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _UNBROKEN = re.compile(r"[\d.]+e[-+]\d+|--\w[\w-]*")  # 1e-07, --sigmoid
@@ -26,13 +29,16 @@ def write_report(report: Report, directory: Path) -> None:
     report.md says the same without charts. report.json holds every figure (see findings.py), with
     non-finite numbers as strings.
     """
+    said = sections(report)
     shown = {
         "title": f"{report.model}: {verdict(report)}",
         "verdict": verdict(report),
         "passed": report.passed and model_measured(report),
         "lead": lead(report),
+        "remedies": remedies(report),
         "notes": report.notes,
-        "sections": sections(report),
+        "sections": said,
+        "shown": sum(section.anchor in SHOWN for section in said),
     }
     html = _environment(autoescape=True, inline=inline_html).get_template("report.html.j2")
     markdown = _environment(autoescape=False, inline=inline_markdown).get_template("report.md.j2")

@@ -6,19 +6,19 @@ import copy
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from .errors import UsageError
 from .given import given_sample
 from .model import EXAMPLE_BATCH, InputSpec, example_sizes, named_dims
 from .stored import Sample
 from .user_samples import Rows
+
+if TYPE_CHECKING:  # stored samples are read without torch
+    from torch import Tensor, nn
 
 Array = NDArray[Any]
 
@@ -29,6 +29,10 @@ ELEMENTS = 1 << 28  # of one input: 1 GiB of float32, and the truth takes severa
 
 def model_outputs(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The tensors that the model returns, out of tuples, lists and dicts."""
+    import torch
+    from torch import Tensor
+    from torch.utils import _pytree as pytree
+
     with torch.no_grad():
         outputs = pytree.tree_leaves(model(*inputs))
     for output in outputs:
@@ -51,6 +55,8 @@ def check_model(model: nn.Module, inputs: Sequence[InputSpec]) -> int:
     A model that cannot take the sizes it is declared for is the user's to mend, and no exporter's
     fault.
     """
+    import torch
+
     for grow in (3, 0):
         sizes = {name: size + grow for name, size in example_sizes(inputs).items()}
         for spec in inputs:
@@ -99,6 +105,7 @@ def make_samples(
     without them inputs are drawn, from a fixed seed. In the largest batch the other dynamic
     dimensions grow too, so that they are seen at two sizes.
     """
+
     random = np.random.default_rng(2026)
     wide, notes = _in_float64(model)
     samples: list[Sample] = []
@@ -183,6 +190,8 @@ def inner_sample(
 
 
 def _eager(model: nn.Module, inputs: Sequence[InputSpec], arrays: Sequence[Array]) -> list[Array]:
+    import torch
+
     try:
         return _numpy(model_outputs(model, [torch.from_numpy(x) for x in arrays]))
     except Exception as error:
@@ -203,6 +212,8 @@ def _in_float64(model: nn.Module) -> tuple[nn.Module | None, list[str]]:
 
 def _truth(wide: nn.Module, arrays: Sequence[Array], eager: Sequence[Array]) -> list[Array]:
     """The model in float64 on the same inputs, whose floats are widened without loss."""
+    import torch
+
     inputs = [torch.from_numpy(x) for x in arrays]
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # for tensors that forward itself creates

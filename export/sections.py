@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from . import plots
 from .blocks import (
@@ -10,20 +11,23 @@ from .blocks import (
     Block,
     Cell,
     Outside,
+    Remedy,
     Section,
     Table,
     Terms,
     Text,
     columns,
     count,
+    flagged,
     listed,
     quantity,
     real,
     several,
     ulp,
 )
+from .changes import differences
 from .demo_sections import LOWERINGS, real_rows, training
-from .findings import OperatorFindings, Report
+from .findings import Change, Failure, OperatorFindings, Report
 from .formats import TORCHS
 from .gates import GATES
 from .row_sections import given_rows, inner_sigmoids
@@ -93,6 +97,24 @@ def _outcome(report: Report) -> str:
     return said
 
 
+def remedies(report: Report) -> list[Remedy]:
+    """What mends the runtimes that are outside the gate, each remedy once, in their order."""
+    found: dict[str, Remedy] = {}
+    for r in report.runtimes:
+        failures = r.failures or [Failure(f"{r.status}: {r.detail}", "")]
+        for failure in failures if not r.passed else ():
+            words = failure.what.removeprefix(f"{r.runtime} ")
+            remedy = found.setdefault(failure.mend, Remedy(flagged(failure.mend), [], words))
+            if r.runtime not in remedy.runtimes:
+                remedy.runtimes.append(r.runtime)
+    named = [remedy for mend, remedy in found.items() if mend]
+    mended = {name for remedy in named for name in remedy.runtimes}
+    unknown = found.get("")
+    if unknown and not mended.issuperset(unknown.runtimes):
+        named.append(replace(unknown, runtimes=[n for n in unknown.runtimes if n not in mended]))
+    return named
+
+
 def sections(report: Report) -> list[Section]:
     """All sections that this report has something to say in, in reading order."""
     runs = [(r.runtime, r) for r in report.runtimes]
@@ -104,6 +126,7 @@ def sections(report: Report) -> list[Section]:
         _runtimes(report),
         _outside(report),
         given_rows(report),
+        _since_export(report),
         real_rows(report),
         _parity(report, swept),
         _bands(report, failing_first),
@@ -157,7 +180,7 @@ def _runtimes(report: Report) -> Section:
             ),
         ]
     if report.skipped:
-        skipped: list[list[Cell]] = [[name, why] for name, why in report.skipped.items()]
+        skipped: list[list[Cell]] = [[name, str(why)] for name, why in report.skipped.items()]
         blocks.append(Table("Not tried", columns(["Runtime", "Why"], []), skipped))
     return Section("runtimes", "Runtimes", blocks)
 
@@ -165,6 +188,33 @@ def _runtimes(report: Report) -> Section:
 def _outside(report: Report) -> Section:
     blocks: list[Block] = [Outside.of(r.runtime, r) for r in report.runtimes if not r.passed]
     return Section("outside", "Outside the gate, and what mends it", blocks)
+
+
+def _since_export(report: Report) -> Section:
+    """What is not as the bundle recorded it, and a line for all that is."""
+    since = report.since_export
+    if since is None:
+        return Section("since", "Since the export", [])
+    blocks: list[Block] = []
+    if since.gate != report.gate:
+        words = f"Recorded by the gate {since.gate}, and judged by {report.gate} now."
+        blocks.append(Text(words))
+    rows: list[list[Cell]] = [[change.runtime, _told(change)] for change in since.changes]
+    if rows:
+        heads = columns(["Runtime", "Recorded, and now"], [])
+        blocks.append(Table(f"Not as recorded on {since.recorded}", heads, rows))
+    if since.same:
+        words = f"As recorded on {since.recorded}, in version, verdict, errors and bits: "
+        blocks.append(Text(f"{words}{listed(since.same)}."))
+    return Section("since", "Since the export", blocks)
+
+
+def _told(change: Change) -> str:
+    """All that changed in one runtime: "version 1.30 → 1.31; verdict within → outside"."""
+    if change.then is None or change.now is None:
+        [(_, was, now)] = differences(change)
+        return f"new: {now}" if change.then is None else f"gone: {was} → {now}"
+    return "; ".join(f"{what} {was} → {now}" for what, was, now in differences(change))
 
 
 def _parity(report: Report, swept: Swept) -> Section:
@@ -338,8 +388,11 @@ def _provenance(report: Report) -> Section:
         ["Formats", ", ".join(report.formats)],
         ["Inputs", ", ".join(report.inputs)],
         ["Opset", "none" if report.opset is None else str(report.opset)],
-        ["Created", report.created],
+        ["Exported", report.created],
     ]
+    if report.verified:
+        machine = ", ".join(f"{name} {version}" for name, version in report.verified_with.items())
+        rows.append(["Verified", ", ".join(filter(None, [report.verified, machine]))])
     versions = report.versions | {r.runtime: r.version for r in report.runtimes if r.version}
     rows += [[name, version] for name, version in versions.items()]
     table = Table("What was verified, and with what", columns(["", ""], []), rows)

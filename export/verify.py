@@ -14,7 +14,15 @@ from .bundle import INNER, MANIFEST, SAMPLES, Manifest
 from .choices import check_choice
 from .consequences import effects, is_probability
 from .errors import NotInstalled, UsageError
-from .findings import CaseFindings, Deviation, Effects, Failure, RuntimeFindings
+from .findings import (
+    CaseFindings,
+    Deviation,
+    Effects,
+    Failure,
+    RuntimeFindings,
+    Skip,
+    SkipKind,
+)
 from .formats import TORCHS
 from .gates import GATES, judge
 from .inner_errors import InnerSigmoid, measure_inner
@@ -31,7 +39,7 @@ Step = Callable[[str], AbstractContextManager[None]]  # names what takes time wh
 
 def choose_runtimes(
     names: Sequence[str] | None, formats: Sequence[str]
-) -> tuple[list[Runtime], dict[str, str]]:
+) -> tuple[list[Runtime], dict[str, Skip]]:
     """The runtimes asked for, or all that are ready; and those skipped, each with the reason.
 
     ``["all"]`` asks for all that are installed, with those that are left out by default: what no
@@ -41,12 +49,13 @@ def choose_runtimes(
     named = names is not None and list(names) != [ALL]
     for name in names or () if named else ():
         check_choice("--runtime", name, [*RUNTIMES, ALL])
-    chosen, skipped = [], {}
+    chosen: list[Runtime] = []
+    skipped: dict[str, Skip] = {}
     for runtime in [RUNTIMES[n] for n in names or ()] if named else RUNTIMES.values():
         if named and runtime.broken:
             chosen.append(runtime)  # its row says so
         elif runtime.broken:
-            skipped[runtime.name] = runtime.broken
+            skipped[runtime.name] = Skip(SkipKind.BROKEN, runtime.broken)
         elif runtime.format and runtime.format not in formats:
             if named:
                 raise UsageError(
@@ -58,9 +67,10 @@ def choose_runtimes(
                 raise NotInstalled(
                     f"the runtime {runtime.name} is not installed; run: {runtime.install}"
                 )
-            skipped[runtime.name] = f"not installed; run: {runtime.install}"
-        elif names is None and (why := _left_out(runtime)):
-            skipped[runtime.name] = f"{why}; add it with --runtime {runtime.name} or --runtime all"
+            mend = f"run: {runtime.install}"
+            skipped[runtime.name] = Skip(SkipKind.NOT_INSTALLED, "not installed", mend)
+        elif names is None and (skip := _left_out(runtime)):
+            skipped[runtime.name] = skip
         else:
             chosen.append(runtime)
     return chosen, skipped
@@ -69,11 +79,14 @@ def choose_runtimes(
 ALL = "all"  # --runtime all
 
 
-def _left_out(runtime: Runtime) -> str:
+def _left_out(runtime: Runtime) -> Skip | None:
     """Why a runtime that is installed is not run by default."""
+    mend = f"add it with --runtime {runtime.name} or --runtime all"
     if runtime.on_request:
-        return "installed, and run on request"
-    return f"not ready: needs {runtime.pending()}" if runtime.pending() else ""
+        return Skip(SkipKind.ON_REQUEST, "installed, and run on request", mend)
+    if pending := runtime.pending():
+        return Skip(SkipKind.NOT_READY, f"not ready: needs {pending}", mend)
+    return None
 
 
 def verify_bundle(
@@ -167,6 +180,7 @@ def _empty_batch(runtime: Runtime, failure: RuntimeFailure) -> Failure:
         f"model, batch 0: {runtime.name} cannot take an empty batch of this model: {failure}",
         f"never give {runtime.name} an empty batch of this model, or export it with a number for "
         "the batch in --input",
+        "model, batch 0",
     )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 import torch_sigmoid_ext
 from torch_sigmoid_ext.export import runtimes
 from torch_sigmoid_ext.export.errors import NotInstalled, UsageError
-from torch_sigmoid_ext.export.findings import Report, RuntimeFindings
+from torch_sigmoid_ext.export.findings import Report, RuntimeFindings, Skip, SkipKind
 from torch_sigmoid_ext.export.model import InputSpec
 from torch_sigmoid_ext.export.pipeline import export_bundle, runtime_outputs
 from torch_sigmoid_ext.export.runtimes import worker
@@ -144,7 +144,7 @@ def test_hang_is_ended_and_is_a_row(misbehaving, monkeypatch) -> None:
 
 def test_runtime_that_is_not_installed_is_skipped_by_name_or_refused(misbehaving) -> None:
     chosen, skipped = choose_runtimes(None, ["torchscript"])
-    assert "Absent" in skipped and "pip install it" in skipped["Absent"]
+    assert skipped["Absent"] == Skip(SkipKind.NOT_INSTALLED, "not installed", "run: pip install it")
     assert "Absent" not in [runtime.name for runtime in chosen]
     with pytest.raises(NotInstalled, match="pip install it"):
         choose_runtimes(["Absent"], ["torchscript"])
@@ -153,7 +153,8 @@ def test_runtime_that_is_not_installed_is_skipped_by_name_or_refused(misbehaving
 def test_runtime_names_on_request_unknown_or_for_another_format(monkeypatch) -> None:
     monkeypatch.setattr(type(runtimes.RUNTIMES["tract"]), "version", lambda self: "1.0")
     _, skipped = choose_runtimes(None, ["onnx"])
-    assert skipped["tract"].endswith("add it with --runtime tract or --runtime all")
+    assert skipped["tract"].kind is SkipKind.ON_REQUEST
+    assert skipped["tract"].mend == "add it with --runtime tract or --runtime all"
     for names in (["tract"], ["all"]):
         assert "tract" in [runtime.name for runtime in choose_runtimes(names, ["onnx"])[0]]
     with pytest.raises(UsageError, match=r"one of eager, compile, .*, reference, .*; got 'onyx'"):

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 USE = (
     "import torch, torch_sigmoid_ext as t; print(t.__file__);"
     "assert t.sigmoid(torch.tensor(-100.)) > 0; import torch_sigmoid_ext.export.formats.onnx;"
+    "from importlib.resources import files; schemas = files(t.__name__ + '.export') / 'schemas';"
+    "assert {p.name.split('.')[0] for p in schemas.iterdir()} == {'report', 'manifest'};"
     "import os; assert len(os.listdir(t.cmake_prefix_path() + '/torch_sigmoid_ext')) == 2"
 )
 
@@ -50,6 +52,7 @@ def test_sdist_holds_what_a_build_and_the_tests_need(sdist: Path) -> None:
         "examples/cpp/CMakeLists.txt",
         "csrc/kernels/cpu/constants.h",
         "export/cli.py",
+        "export/schemas/report.schema.json",
         "export/templates/report.html.j2",
         "tests/test_packaging.py",
         "torch_sigmoid_ext/py.typed",

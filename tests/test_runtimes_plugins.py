@@ -136,8 +136,8 @@ def test_plugins_are_found_without_importing_them(here) -> None:
 
 def test_broken_plugin_is_skipped_with_the_reason_unless_it_is_named(here) -> None:
     chosen, skipped = choose_runtimes(None, ["onnx"])
-    assert "cannot be used: killed by SIGSEGV" in skipped["segfaults-at-once"]
-    assert "no attribute 'NoSuchClass'" in skipped["no-such-class"]
+    assert "cannot be used: killed by SIGSEGV" in str(skipped["segfaults-at-once"])
+    assert "no attribute 'NoSuchClass'" in str(skipped["no-such-class"])
     assert {"onnxruntime", "reference"} <= {runtime.name for runtime in chosen}
     with pytest.raises(NotInstalled, match="pip install absent-runtime"):
         choose_runtimes(["absent"], ["onnx"])

@@ -7,17 +7,24 @@ tensor([0.7311, 0.8808, 0.9526, 0.9820])
 ``torch_sigmoid_ext.export`` takes a model to TorchScript and ONNX files and verifies them.
 """
 
-from ._decompositions import decompositions, inductor
-from ._library import cmake_prefix_path, library_path
-from ._register import register
-from ._report import ConversionReport, conversion_report
-from ._uses import SigmoidUse
-from ._version import __version__
-from .convert import convert, revert
-from .functional import sigmoid, sigmoid_
-from .modules import Sigmoid, SimpleNN
+from typing import TYPE_CHECKING
 
-register()
+from ._paths import cmake_prefix_path, library_path
+from ._torch import torch_is_here
+from ._version import __version__
+
+if TYPE_CHECKING or torch_is_here():
+    from ._decompositions import decompositions, inductor
+    from ._register import register
+    from ._report import ConversionReport, conversion_report
+    from ._uses import SigmoidUse
+    from .convert import convert, revert
+    from .functional import sigmoid, sigmoid_
+    from .modules import Sigmoid, SimpleNN
+
+    register()
+else:
+    from ._torch import refuse as __getattr__  # noqa: F401
 
 __all__ = [
     "ConversionReport",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..model import InputSpec, example_sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Program:
 
     def example(self, grow: int = 0) -> tuple[Tensor, ...]:
         """Inputs of ones, every dynamic dimension ``grow`` above its example size."""
+        import torch
+
         sizes = {name: size + grow for name, size in example_sizes(self.inputs).items()}
         return tuple(
             torch.ones(spec.shape(sizes), dtype=getattr(torch, spec.dtype)) for spec in self.inputs
@@ -57,20 +61,37 @@ class Format(Protocol):
         """
 
 
-def _formats() -> dict[str, Format]:
-    from .aoti import Aoti
-    from .onnx import Onnx
-    from .pt2 import Pt2
-    from .torchscript import TorchScript
+# A module a format, in this folder, with its class.
+_CLASSES = {"torchscript": "TorchScript", "onnx": "Onnx", "pt2": "Pt2", "aoti": "Aoti"}
 
-    formats: list[Format] = [TorchScript(), Onnx(), Pt2(), Aoti()]
-    return {format.name: format for format in formats}
+
+class _Formats(Mapping[str, Format]):
+    """Every format by name, imported when it is asked for: all of them need torch to export."""
+
+    def __getitem__(self, name: str) -> Format:
+        return _format(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _CLASSES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+@cache
+def _format(name: str) -> Format:
+    made_by = _CLASSES[name]
+    format: Format = getattr(import_module(f".{name}", __name__), made_by)()
+    return format
 
 
 # The sigmoids that a model may call: ours takes the lowering asked for, torch's is exported as the
 # exporter does it.
 OURS, TORCHS = SIGMOIDS = ("torch_sigmoid_ext.sigmoid", "torch.sigmoid")
 
-FORMATS = _formats()
+FORMATS = _Formats()
 # --sigmoid; lowering.py has them, and needs onnxscript
 LOWERINGS = ("exact", "stable", "native", "function")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from .libtorch import Libtorch, load_operator_library, of_arrays
 from .runtime import Run
 
@@ -17,5 +15,7 @@ class Aoti(Libtorch):
     format = "aoti"
 
     def load(self, path: Path) -> Run:
+        import torch
+
         load_operator_library()
         return of_arrays(torch._inductor.aoti_load_package(str(path)))

@@ -9,9 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
-
-import torch_sigmoid_ext
+from torch_sigmoid_ext import library_path
 
 from .libtorch import Libtorch, of_arrays
 from .runtime import Run
@@ -22,7 +20,7 @@ class Compile(Libtorch):
 
     name = "compile"
     format = "pt2"
-    install = "apt-get install g++"
+    tools = "apt-get install g++"
 
     def version(self) -> str:
         found = shutil.which(os.environ.get("CXX", "g++"))
@@ -33,7 +31,9 @@ class Compile(Libtorch):
         return {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 
     def load(self, path: Path) -> Run:
+        import torch
+
         # The package, and not its library alone: Inductor asks it for the operator's strides.
-        assert torch_sigmoid_ext.library_path()
+        assert library_path()
         module = torch.export.load(path).module()
         return of_arrays(torch.compile(module, dynamic=True))

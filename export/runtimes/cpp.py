@@ -14,9 +14,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import torch
-
-import torch_sigmoid_ext
+from torch_sigmoid_ext import library_path
 
 from .apart import RuntimeFailure, printable, run_command
 from .libtorch import Libtorch
@@ -30,10 +28,11 @@ BUILD_LIMIT = 900.0  # seconds; it takes half a minute
 class Cpp(Libtorch):
     """The program serving one file."""
 
-    install = "apt-get install cmake g++ make"
+    tools = "apt-get install cmake g++ make"
 
     def version(self) -> str:
-        return f"{torch.__version__}, {_compiler_version(_compiler())}" if _tools() else ""
+        torch = super().version()
+        return f"{torch}, {_compiler_version(_compiler())}" if torch and _tools() else ""
 
     def pending(self) -> str:
         return "" if program().exists() else "building the C++ program (half a minute, once)"
@@ -43,7 +42,7 @@ class Cpp(Libtorch):
             build(program())
 
     def load(self, path: Path) -> Run:
-        return Piped([str(program()), torch_sigmoid_ext.library_path(), str(path)])
+        return Piped([str(program()), library_path(), str(path)])
 
 
 class TorchScriptCpp(Cpp):
@@ -62,6 +61,8 @@ class AotiCpp(Cpp):
 
 def program() -> Path:
     """Where the program is once it is built, for these sources, this torch and this compiler."""
+    import torch
+
     parts = [torch.__file__, torch.__version__, _compiler(), _compiler_version(_compiler())]
     parts += [path.read_text() for path in _sources()]
     key = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
@@ -71,6 +72,8 @@ def program() -> Path:
 
 def build(target: Path) -> None:
     """Build the program; it appears whole, also where two processes build it at once."""
+    import torch
+
     staging = target.parent.with_name(f".{target.parent.name}.{secrets.token_hex(4)}")
     try:
         staging.mkdir(parents=True)

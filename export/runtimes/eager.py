@@ -5,15 +5,14 @@ A bundle holds no model source, so at model level eager's outputs are those reco
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from .libtorch import Libtorch, of_arrays
+from .runtime import Run
 
-import torch_sigmoid_ext
-
-from .libtorch import Libtorch
-from .runtime import Array, Run
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Eager(Libtorch):
@@ -21,16 +20,22 @@ class Eager(Libtorch):
 
     name = "eager"
     format = ""
-    sigmoid: Callable[[torch.Tensor], torch.Tensor] = staticmethod(torch_sigmoid_ext.sigmoid)
 
     def load(self, path: Path) -> Run:
-        def run(inputs: list[Array]) -> list[Array]:
-            return [self.sigmoid(torch.from_numpy(x)).numpy() for x in inputs]
+        return of_arrays(self.sigmoid)
 
-        return run
+    @staticmethod
+    def sigmoid(x: Tensor) -> Tensor:
+        import torch_sigmoid_ext
+
+        return torch_sigmoid_ext.sigmoid(x)
 
 
 class EagerTorch(Eager):
     """The same for a model that calls torch's own sigmoid."""
 
-    sigmoid = staticmethod(torch.sigmoid)
+    @staticmethod
+    def sigmoid(x: Tensor) -> Tensor:
+        import torch
+
+        return torch.sigmoid(x)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from .libtorch import Libtorch, load_operator_library, of_arrays
 from .runtime import Array, Run
 
@@ -17,6 +15,8 @@ class Export(Libtorch):
     format = "pt2"
 
     def load(self, path: Path) -> Run:
+        import torch
+
         load_operator_library()
         return of_arrays(torch.export.load(path).module())
 
@@ -27,6 +27,8 @@ class ExportInFloat64(Export):
     name = "float64"
 
     def load(self, path: Path) -> Run:
+        import torch
+
         load_operator_library()
         # The guards of a plain module() hold the inputs to the graph's own types.
         wide = torch.export.load(path).module(check_guards=False).double()

@@ -5,31 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch.utils import _pytree as pytree
-
-import torch_sigmoid_ext
+from torch_sigmoid_ext import library_path
+from torch_sigmoid_ext._torch import install_torch, torch_is_here
 
 from .runtime import Array, Run, Runtime
 
 
 class Libtorch(Runtime):
-    """A runtime that is a part of torch."""
+    """A runtime that is a part of torch, which is imported when it is there and needed."""
+
+    tools: str = ""  # the command that brings what it needs besides torch
+
+    @property
+    def install(self) -> str:  # type: ignore[override]
+        return self.tools if torch_is_here() else install_torch()
 
     def version(self) -> str:
+        if not torch_is_here():
+            return ""
+        import torch
+
         return str(torch.__version__)
 
     def features(self) -> str:
+        import torch
+
         return torch.backends.cpu.get_cpu_capability()
 
 
 def load_operator_library() -> None:
     """As a program does it that serves a file without the package."""
-    torch.ops.load_library(torch_sigmoid_ext.library_path())  # type: ignore[no-untyped-call]
+    import torch
+
+    torch.ops.load_library(library_path())  # type: ignore[no-untyped-call]
 
 
 def of_arrays(model: Callable[..., Any]) -> Run:
     """A callable of tensors as one of arrays, its outputs out of tuples, lists and dicts."""
+
+    import torch
+    from torch.utils import _pytree as pytree
 
     def run(inputs: list[Array]) -> list[Array]:
         with torch.no_grad():

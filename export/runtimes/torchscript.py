@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import torch
-
 from .libtorch import Libtorch, load_operator_library, of_arrays
 from .runtime import Run
 
@@ -18,6 +16,8 @@ class TorchScript(Libtorch):
     format = "torchscript"
 
     def load(self, path: Path) -> Run:
+        import torch
+
         load_operator_library()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.jit is deprecated as of 2.13, and still works
