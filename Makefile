@@ -1,5 +1,6 @@
 # make demo         train SimpleNN on real data, export it, verify the files, write out/demo/report.html
 # make test         every test
+# make fuzz         forged bundles, FUZZ of them (100,000): each opens, or is refused in one line
 # make lint         ruff, mypy --strict, clang-format
 # make cuda-check   the CUDA kernels through nvcc, where there is one: no register may spill to memory
 # make test-cuda    the CUDA suite on this machine's GPU, all 2^32 float32 inputs with it; works offline
@@ -22,7 +23,7 @@ DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
 	-o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test lint format bench bench-compile bounds figures cuda-check test-cuda bench-cuda qemu-check prove \
+.PHONY: demo test fuzz lint format bench bench-compile bounds figures cuda-check test-cuda bench-cuda qemu-check prove \
 	prove-cuda-host test-sanitized clean
 
 demo: $(VENV)/installed
@@ -31,6 +32,13 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# From another SEED, other bundles.
+FUZZ ?= 100000
+SEED ?= 0
+
+fuzz: $(VENV)/installed
+	$(BIN)/python -W ignore tests/fuzz_bundles.py $(FUZZ) $(SEED)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

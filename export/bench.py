@@ -7,6 +7,8 @@ after the other, forwards and backwards: what else the machine does falls on all
 from __future__ import annotations
 
 import json
+import math
+import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -17,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .bundle import Manifest, open_bundle
+from .bundle import MANIFEST, Manifest, opened
 from .errors import NotInstalled, UsageError
 from .findings import Skip
 from .model import InputSpec, example_sizes, named_dims
@@ -25,6 +27,7 @@ from .runtimes import Array, Runtime
 from .runtimes.apart import RuntimeFailure
 from .runtimes.timing import Timed
 from .samples import ELEMENTS
+from .staging import replacing, write_whole
 from .verify import choose_runtimes
 
 BATCHES = (1, 32, 1024)
@@ -56,6 +59,7 @@ class Lane:
     """A bundle in a runtime, and its calls' times by batch size."""
 
     directory: Path
+    files: Path  # the private copy, which is run
     manifest: Manifest
     runtime: Runtime
     timed: Timed | None = None
@@ -84,10 +88,13 @@ def bench(
     """
     if not directories:
         raise UsageError("expected the folder of a bundle, got none; give one or several")
-    manifests = [open_bundle(directory) for directory in directories]
-    lanes, skipped = _lanes(directories, manifests, runtimes)
-    sizes = _batches(manifests, batches)
-    with ExitStack() as stack, _progress(console) as progress:
+    with ExitStack() as stack:
+        bundles = [stack.enter_context(opened(directory)) for directory in directories]
+        manifests = [manifest for manifest, _ in bundles]
+        copies = [files for _, files in bundles]
+        lanes, skipped = _lanes(directories, manifests, copies, runtimes)
+        sizes = _batches(manifests, batches)
+        progress = stack.enter_context(_progress(console))
         task = progress.add_task("loading", total=len(lanes))
         for lane in lanes:
             progress.update(task, description=f"loading {lane.title}")
@@ -106,7 +113,10 @@ def bench(
 
 
 def _lanes(
-    directories: Sequence[Path], manifests: Sequence[Manifest], names: Sequence[str] | None
+    directories: Sequence[Path],
+    manifests: Sequence[Manifest],
+    copies: Sequence[Path],
+    names: Sequence[str] | None,
 ) -> tuple[list[Lane], dict[str, Skip]]:
     """The pairs to time, one runtime's bundles beside each other."""
     formats = list(dict.fromkeys(f for manifest in manifests for f in manifest.formats))
@@ -119,9 +129,9 @@ def _lanes(
             )
         chosen.remove(runtime)
     lanes = [
-        Lane(directory, manifest, runtime)
+        Lane(directory, files, manifest, runtime)
         for runtime in chosen
-        for directory, manifest in zip(directories, manifests, strict=True)
+        for directory, files, manifest in zip(directories, copies, manifests, strict=True)
         if runtime.format in manifest.formats or runtime.broken
     ]
     if not lanes:
@@ -149,7 +159,7 @@ def _batches(manifests: Sequence[Manifest], asked: Sequence[int] | None) -> list
         )
     for batch in sizes:
         for m in manifests:
-            elements = max((int(np.prod(shape)) for shape in _shapes(m.inputs, batch)), default=0)
+            elements = max((math.prod(shape) for shape in _shapes(m.inputs, batch)), default=0)
             if batch < 1 or elements > ELEMENTS:
                 raise UsageError(
                     f"expected --batch from 1, with inputs of at most {ELEMENTS:,} elements; got "
@@ -178,8 +188,11 @@ def _load(lane: Lane, sizes: Sequence[int], stack: ExitStack) -> None:
     try:
         if lane.runtime.broken:
             raise RuntimeFailure("crashed", lane.runtime.broken)
+        entry = lane.manifest.formats[lane.runtime.format]
+        if why := entry.get("cannot_run", {}).get(lane.runtime.name):
+            raise RuntimeFailure("crashed", why)
         lane.runtime.prepare()
-        path = lane.directory / lane.manifest.formats[lane.runtime.format]["model"]
+        path = lane.files / entry["model"]
         batches = [_inputs(lane.manifest, batch) for batch in sizes]
         lane.timed = stack.enter_context(Timed(lane.runtime, path, batches))
         lane.timed.warm_up()
@@ -259,9 +272,24 @@ def markdown(rows: Sequence[Timing]) -> str:
 def save(
     rows: Sequence[Timing], folder: Path, draw: Callable[[Sequence[Timing], Path], None]
 ) -> None:
-    """bench.json, bench.md and bench.png in a folder, which may exist."""
+    """bench.json, bench.md and bench.png in a folder, which may exist; each whole or not at all.
+
+    `check_output` tells before anything is timed whether they can be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     fields = [{**asdict(row), "rows_per_second": row.rows_per_second} for row in rows]
-    (folder / "bench.json").write_text(json.dumps(fields, indent=2) + "\n")
-    (folder / "bench.md").write_text(markdown(rows))
-    draw(rows, folder / "bench.png")
+    write_whole(folder / "bench.json", json.dumps(fields, indent=2) + "\n")
+    write_whole(folder / "bench.md", markdown(rows))
+    with replacing(folder / "bench.png") as file:
+        draw(rows, file)
+
+
+def check_output(folder: Path) -> None:
+    """UsageError where bench's files would change a bundle, or are no files of a folder."""
+    if os.path.lexists(folder / MANIFEST):
+        raise UsageError(
+            f"expected -o a folder for bench's own files, and {folder} is a bundle, which is never "
+            "written to; give -o another name"
+        )
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UsageError(f"expected -o a folder, and {folder} is none; give -o another name")

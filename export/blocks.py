@@ -11,9 +11,12 @@ from typing import ClassVar
 from markupsafe import Markup
 
 from .findings import Failure, RuntimeFindings
+from .formats import LOWERINGS
+from .gates import GATES
 
 # A flag with its value; code that is marked as such already goes by.
-_FLAG = re.compile(r"`[^`\n]+`|--(?:gate|sigmoid) \w+|--[a-z][a-z-]*")
+_VALUES = "|".join((*GATES, *LOWERINGS))
+_FLAG = re.compile(rf"`[^`\n]+`|--(?:gate|sigmoid) (?:{_VALUES})\b|--[a-z][a-z-]*")
 
 
 @dataclass(frozen=True)

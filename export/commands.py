@@ -286,8 +286,10 @@ def bench(
 ) -> None:
     """Time bundles in every runtime, by turns: median and 99th percentile, rows a second."""
     from .bench import bench as run_bench
-    from .bench import save
+    from .bench import check_output, save
 
+    if output is not None:
+        check_output(output)
     numbers = _names("--batch", batch)
     if numbers and not all(number.isdecimal() for number in numbers):
         raise UsageError(f"expected --batch N,... as whole numbers, got {batch!r}")

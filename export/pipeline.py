@@ -18,7 +18,7 @@ from rich.console import Console
 
 import torch_sigmoid_ext
 
-from .bundle import SAMPLES, Manifest, check_free, open_bundle, seal, staged
+from .bundle import SAMPLES, Manifest, check_free, opened, seal, staged
 from .choices import check_choice
 from .errors import NotInstalled, UsageError
 from .findings import Report, RuntimeFindings, Skip, SkipKind
@@ -162,22 +162,22 @@ def verify_again(
     if pages is not None:
         check_outside(pages, directory)
         check_free(pages)
-    manifest = open_bundle(directory)
-    recorded = read_record(directory, manifest)
-    gates = recorded_gates(gate, manifest.gate, manifest.gates)
-    engines, skipped = choose_runtimes(runtimes, list(manifest.formats))
-    engines, unable = _able(engines, manifest.formats, runtimes)
-    skipped |= unable
-    if not engines:
-        raise NotInstalled(_nothing_to_run(manifest, skipped))
-    step = steps(console)
-    given = None
-    rows = rows_of(samples, manifest.inputs, label, labels=labels, threshold=threshold)
-    if rows is not None:
-        with step("computing the float64 truth"):
-            given = sample_by_graph(directory, manifest, rows)
-        manifest.notes.extend(rows.notes)
-    found = verify_bundle(directory, manifest, engines, gates, step, given)
+    with opened(directory) as (manifest, files):
+        recorded = read_record(files, manifest)
+        gates = recorded_gates(gate, manifest.gate, manifest.gates)
+        engines, skipped = choose_runtimes(runtimes, list(manifest.formats))
+        engines, unable = _able(engines, manifest.formats, runtimes)
+        skipped |= unable
+        if not engines:
+            raise NotInstalled(_nothing_to_run(manifest, skipped))
+        step = steps(console)
+        given = None
+        rows = rows_of(samples, manifest.inputs, label, labels=labels, threshold=threshold)
+        if rows is not None:
+            with step("computing the float64 truth"):
+                given = sample_by_graph(files, manifest, rows)
+            manifest.notes.extend(rows.notes)
+        found = verify_bundle(files, manifest, engines, gates, step, given)
     report = _report(manifest, gates.name, found, skipped)
     if recorded:
         report.since_export = compare(recorded, report, runtimes)

@@ -21,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from . import bundle
+from . import manifest
 from .findings import REPORT_SCHEMA, Report, RuntimeFindings
 from .formats import FORMATS, LOWERINGS, SIGMOIDS
 from .gates import GATES
@@ -31,7 +31,7 @@ from .schema_words import EAGER, UNITS, UNITS_OF_ONE_CLASS, described
 from .ulp import DTYPES
 
 SCHEMAS = Path(__file__).with_name("schemas")
-MANIFEST_SCHEMA = f"urn:torch-sigmoid-ext:schema:manifest:{bundle.FORMAT_VERSION}"
+MANIFEST_SCHEMA = f"urn:torch-sigmoid-ext:schema:manifest:{manifest.FORMAT_VERSION}"
 
 Schema = dict[str, Any]
 
@@ -118,7 +118,7 @@ def report_schema() -> Schema:
 def manifest_schema() -> Schema:
     """The schema that manifest.json keeps to."""
     maker = _Maker()
-    top = maker.object(bundle.Manifest)
+    top = maker.object(manifest.Manifest)
     properties = top["properties"]
     properties["files"]["additionalProperties"] = _SHA256
     properties["formats"] |= {
@@ -127,7 +127,7 @@ def manifest_schema() -> Schema:
     }
     derived = {
         "format_version": {
-            "const": bundle.FORMAT_VERSION,
+            "const": manifest.FORMAT_VERSION,
             "description": "of the manifest",
             "unit": UNITS["format_version"],
         },

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +13,10 @@ from numpy.typing import NDArray
 
 from .consequences import HALF
 from .errors import UsageError
+from .model import InputSpec
+from .trust import Untrusted
+from .trust.arrays import MOST_BYTES, fits, read_arrays
+from .trust.text import shown
 
 Array = NDArray[Any]
 
@@ -67,6 +70,11 @@ def joined(parts: Sequence[Sequence[Array]]) -> list[Array]:
 
 
 GIVEN = "given"  # in place of a batch: the user's own rows
+ROLES = ("inputs", "eager", "truth")
+_OF_GIVEN = ("runs", "threshold", "labels")
+_NAME = re.compile(rf"(\d{{1,9}}|{GIVEN})/({'|'.join((*ROLES, *_OF_GIVEN))})/(\d{{1,6}})")
+
+_Roles = dict[str, dict[int, Array]]
 
 
 def save_samples(path: Path, samples: Sequence[Sample]) -> None:
@@ -74,7 +82,7 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> None:
     arrays = {}
     for sample in samples:
         prefix = GIVEN if sample.given else str(sample.batch)
-        for role in ("inputs", "eager", "truth"):
+        for role in ROLES:
             for i, array in enumerate(getattr(sample, role)):
                 arrays[f"{prefix}/{role}/{i}"] = array
         if isinstance(sample, GivenSample):
@@ -84,43 +92,105 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> None:
             if sample.labels is not None:
                 arrays[f"{GIVEN}/labels/{sample.labelled}"] = sample.labels
     np.savez_compressed(path, **arrays)
+    unpacked = sum(array.nbytes for array in arrays.values())
+    if not fits(unpacked, path.stat().st_size):  # it packs as a bomb would
+        np.savez(path, **arrays)
+    if not fits(unpacked, path.stat().st_size):
+        raise UsageError(
+            f"expected samples of at most {MOST_BYTES:,} bytes, got {unpacked:,}; declare smaller "
+            "sizes in --input"
+        )
 
 
-def load_samples(path: Path) -> list[Sample]:
+def load_samples(path: Path, inputs: Sequence[InputSpec]) -> list[Sample]:
     """The samples of `save_samples`, in order of batch, the user's own rows last.
 
+    The file may come from anybody: it is read as arrays of numbers, and held against the manifest.
+
     Raises:
-        UsageError: the file is not what `save_samples` writes.
+        UsageError: the file is not what `save_samples` writes for these inputs.
     """
-    found: dict[str, dict[str, dict[int, Array]]] = {}
     try:
-        with np.load(path) as arrays:
-            for name in arrays.files:  # in the order in which they were saved
-                batch, role, position = name.split("/")
-                found.setdefault(batch, {}).setdefault(role, {})[int(position)] = arrays[name]
-        return [_loaded(batch, roles) for batch, roles in found.items()]
-    except (*_MALFORMED, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(
-            f"{path.name} is not as export writes it ({type(error).__name__}: {error}); export the "
-            "model again"
-        ) from error
+        return _samples(read_arrays(path), inputs)
+    except Untrusted as error:
+        raise UsageError(f"{path.name} {error}; export the model again") from error
 
 
-_MALFORMED = (OSError, EOFError, KeyError, IndexError, TypeError, ValueError)
+def _samples(arrays: Mapping[str, Array], inputs: Sequence[InputSpec]) -> list[Sample]:
+    found: dict[str, _Roles] = {}
+    for name, array in arrays.items():  # in the order in which they were saved
+        match = _NAME.fullmatch(name)
+        if not match or (match[2] in _OF_GIVEN and match[1] != GIVEN):
+            raise Untrusted(f"has an array {shown(name)}, which is none of a sample's")
+        of_role = found.setdefault(match[1], {}).setdefault(match[2], {})
+        if match[2] in ROLES and len(of_role) != int(match[3]):
+            raise Untrusted(f"has an array {shown(name)} out of its turn")
+        of_role[int(match[3])] = array
+    samples = [_loaded(batch, roles) for batch, roles in found.items()]
+    for sample in samples:
+        _check_sample(sample, inputs)
+    return samples
 
 
-def _loaded(batch: str, roles: dict[str, dict[int, Array]]) -> Sample:
-    inputs, eager, truth = (
-        list(roles.get(role, {}).values()) for role in ("inputs", "eager", "truth")
-    )
+def _loaded(batch: str, roles: _Roles) -> Sample:
+    inputs, eager, truth = (list(roles.get(role, {}).values()) for role in ROLES)
     if batch != GIVEN:
         return Sample(int(batch), inputs, eager, truth)
-    rows, at_once, *cut = roles["runs"][0].tolist()
+    runs, thresholds = (_alone(roles, role) for role in ("runs", "threshold"))
+    if runs.dtype != np.int64 or runs.ndim != 1 or runs.size != 2 + len(inputs):
+        raise Untrusted("has given rows whose runs are not told")
+    rows, at_once, *cut = runs.tolist()
+    if rows < 0 or at_once < 1 or any(one not in (0, 1) for one in cut):
+        raise Untrusted(f"has {rows} given rows in runs of {at_once}")
+    if any(one and (x.ndim == 0 or len(x) != rows) for one, x in zip(cut, inputs, strict=True)):
+        raise Untrusted(f"has {rows} given rows, and inputs of another number")
+    if thresholds.dtype != np.float64 or thresholds.ndim or not 0 < thresholds < 1:
+        raise Untrusted("has a threshold that is none")
     labelled, labels = next(iter(roles.get("labels", {}).items()), (0, None))
-    threshold = float(roles["threshold"][0])
-    cut = [bool(one) for one in cut]
-    if at_once < 1 or len(cut) != len(inputs) or not 0 < threshold < 1:
-        raise ValueError(f"runs of {at_once} rows, {len(cut)} inputs, threshold {threshold}")
-    if labels is not None and labels.shape != eager[labelled].shape:
-        raise ValueError(f"labels of shape {labels.shape}")
-    return GivenSample(rows, inputs, eager, truth, at_once, cut, labelled, labels, threshold)
+    if labels is not None and (
+        labelled >= len(eager)
+        or labels.dtype != np.float64
+        or labels.shape != eager[labelled].shape
+    ):
+        raise Untrusted("has labels that are not of an output's shape")
+    wanted = [bool(one) for one in cut]
+    threshold = float(thresholds)
+    return GivenSample(rows, inputs, eager, truth, at_once, wanted, labelled, labels, threshold)
+
+
+def _alone(roles: _Roles, role: str) -> Array:
+    found = roles.get(role, {})
+    if list(found) != [0]:
+        raise Untrusted(f"has given rows without {role}")
+    return found[0]
+
+
+def _check_sample(sample: Sample, inputs: Sequence[InputSpec]) -> None:
+    """What is measured needs inputs as declared, and a truth of eager's own shapes."""
+    who = f"has a batch {sample.batch}"
+    given = [str(array.dtype) for array in sample.inputs]
+    if given != [spec.dtype for spec in inputs]:
+        raise Untrusted(f"{who} with inputs of {', '.join(given) or 'no'} dtypes")
+    sizes: dict[str, int] = {}
+    for spec, array in zip(inputs, sample.inputs, strict=True):
+        due = [
+            sizes.setdefault(d, n) if isinstance(d, str) else d
+            for d, n in zip(spec.dims, array.shape, strict=False)
+        ]
+        if len(spec.dims) != array.ndim or tuple(due) != array.shape:
+            raise Untrusted(f"{who} with {spec.name} of the shape {list(array.shape)}")
+    if not sample.eager or any(not _is_output(array) for array in sample.eager):
+        raise Untrusted(f"{who} with no outputs, or of dtypes that no model gives here")
+    if sample.truth and not _fits_truth(sample.eager, sample.truth):
+        raise Untrusted(f"{who} whose truth is not of its outputs' shapes, or not in float64")
+
+
+def _is_output(array: Array) -> bool:
+    return array.dtype.isnative and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
+
+
+def _fits_truth(eager: Sequence[Array], truth: Sequence[Array]) -> bool:
+    return [a.shape for a in eager] == [a.shape for a in truth] and all(
+        due.dtype == np.float64 if own.dtype.kind == "f" else _is_output(due)
+        for own, due in zip(eager, truth, strict=True)
+    )

@@ -98,7 +98,7 @@ def verify_bundle(
     given: GivenSample | None = None,  # in place of the user's rows that are in the bundle
 ) -> list[RuntimeFindings]:
     """Every runtime on the bundle's operator and model, measured and judged."""
-    samples = load_samples(directory / SAMPLES)
+    samples = load_samples(directory / SAMPLES, manifest.inputs)
     if given is not None:
         samples = [*(sample for sample in samples if not sample.given), given]
     found = []
@@ -230,7 +230,7 @@ def _measure_inner(
 
 
 def _inner_sample(directory: Path, manifest: Manifest) -> Sample:
-    samples = load_samples(directory / INNER)
+    samples = load_samples(directory / INNER, manifest.inputs)
     if len(samples) != 1 or not (
         2 * len(manifest.inner) <= len(samples[0].eager) == len(samples[0].truth)
     ):

@@ -327,11 +327,15 @@ def test_looks_that_the_user_gave_matplotlib_do_not_show(tmp_path: Path) -> None
 
 
 def test_flags_that_mend_are_set_as_code() -> None:
-    mends = ["export with --sigmoid exact (same bits) or `--sigmoid stable`", "--convert if it", ""]
+    mends = [
+        "export with --sigmoid exact (same bits) or `--sigmoid stable`",
+        "--convert, which --sigmoid leaves alone",
+        "",
+    ]
     found = runtime("onnxruntime", 0.5, 0, *(Failure("what", mend) for mend in mends))
     assert [mend for _, mend in blocks.Outside.of("title", found).findings] == [
         "export with `--sigmoid exact` (same bits) or `--sigmoid stable`",
-        "`--convert` if it",
+        "`--convert`, which `--sigmoid` leaves alone",
         "",
     ]
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,16 @@ def _repack(package: Path, path: Path) -> dict[str, str]:
     In the library the paths of sources, quoted in messages, keep their length and lose their head.
     Returns what the package says of the machine it was compiled for.
     """
+    reader = torch._C.PyTorchFileReader(str(package))
+    repacked = BytesIO()  # on a full disk libtorch's own writer ends the process
+    metadata = _copy_records(reader, torch._C.PyTorchFileWriter(repacked))
+    path.write_bytes(repacked.getbuffer())
+    return metadata
+
+
+def _copy_records(reader: Any, writer: Any) -> dict[str, str]:
     from torch._inductor.runtime.cache_dir_utils import cache_dir  # inductor takes a second
 
-    reader = torch._C.PyTorchFileReader(str(package))
-    writer = torch._C.PyTorchFileWriter(str(path))
     writer.set_min_version(int(reader.get_record(_VERSION)))
     heads = [f"{head}/".encode() for head in (Path(torch.__file__).parents[1], cache_dir())]
     metadata: dict[str, str] = {}

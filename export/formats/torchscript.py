@@ -71,7 +71,8 @@ def _save(traced: Any, path: Path) -> bool:
     torch.jit.save(traced, saved)
     saved.seek(0)
     reader = torch._C.PyTorchFileReader(saved)
-    writer = torch._C.PyTorchFileWriter(str(path))
+    stripped = BytesIO()  # on a full disk libtorch's own writer ends the process
+    writer = torch._C.PyTorchFileWriter(stripped)
     writer.set_min_version(int(reader.get_record("version")))
     calls = False
     for name in reader.get_all_records():
@@ -84,6 +85,7 @@ def _save(traced: Any, path: Path) -> bool:
             record = with_remedy(code).encode()
         writer.write_record(name, record, len(record))
     writer.write_end_of_file()
+    path.write_bytes(stripped.getbuffer())
     return calls
 
 

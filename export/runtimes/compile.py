@@ -28,7 +28,7 @@ class Compile(Libtorch):
 
     def environment(self) -> dict[str, str]:
         # What Inductor keeps knows operators by name: code for an earlier build would be verified.
-        return {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+        return {**super().environment(), "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 
     def load(self, path: Path) -> Run:
         import torch

@@ -20,12 +20,17 @@ class Libtorch(Runtime):
     def install(self) -> str:  # type: ignore[override]
         return self.tools if torch_is_here() else install_torch()
 
+    confined = True
+
     def version(self) -> str:
         if not torch_is_here():
             return ""
         import torch
 
         return str(torch.__version__)
+
+    def environment(self) -> dict[str, str]:
+        return {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}  # torch.export.load would fall back to pickle
 
     def features(self) -> str:
         import torch

@@ -24,6 +24,7 @@ class Mnn(Packaged):
 
     name = "mnn"
     format = "onnx"
+    confined = True
     install = "pip install MNN"
     precision = "float32; float64 as float32"
     imports = "MNN"

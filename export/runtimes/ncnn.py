@@ -21,6 +21,7 @@ class Ncnn(Packaged):
 
     name = "ncnn"
     format = "onnx"
+    confined = True
     install = "pip install ncnn pnnx"
     precision = "float32; float64 as float32"
     imports = "ncnn"

@@ -12,6 +12,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
     format = "onnx"
+    confined = True
     install = "pip install onnxruntime"
 
     def version(self) -> str:

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 from functools import cached_property
 from pathlib import Path
 
+from ..trust.text import parse_json
+from .apart import printable
 from .piped import Piped
 from .runtime import Run, Runtime
 
 PACKAGE = "onnxruntime-web"
 FOLDER = "TORCH_SIGMOID_EXT_NODE_MODULES"  # the environment variable that names its folder
+MOST_BYTES = 1 << 20  # of package.json
 
 
 class OnnxRuntimeWeb(Runtime):
     """ort.InferenceSession with the execution provider wasm.
 
     The package is looked for in the folder that the environment variable names, else in
-    node_modules of the current folder and of those above it, as Node itself does.
+    node_modules of the current folder and of those above it, as Node itself does. There it may be
+    anybody's, as what lies beside a bundle is: then it is run on request alone.
     """
 
     name = "onnxruntime-web"
     format = "onnx"
+    confined = True
 
     @property
     def install(self) -> str:  # type: ignore[override]
         npm = f"npm install {PACKAGE} (here, or anywhere with {FOLDER}=.../node_modules)"
         return npm if shutil.which("node") else f"apt-get install nodejs npm, then {npm}"
+
+    @property
+    def on_request(self) -> bool:  # type: ignore[override]
+        return not os.environ.get(FOLDER)
 
     @cached_property
     def folder(self) -> Path | None:
@@ -46,9 +54,10 @@ class OnnxRuntimeWeb(Runtime):
         if self.folder is None or shutil.which("node") is None:
             return ""
         try:
-            package = json.loads((self.folder / PACKAGE / "package.json").read_text())
-            return str(package["version"])
-        except (ValueError, KeyError, TypeError):
+            with (self.folder / PACKAGE / "package.json").open("rb") as file:
+                package = parse_json(file.read(MOST_BYTES))
+            return printable(str(package["version"]))
+        except (OSError, ValueError, KeyError, TypeError):
             return "unknown version"
 
     def environment(self) -> dict[str, str]:

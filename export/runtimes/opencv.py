@@ -16,6 +16,7 @@ class OpenCv(Packaged):
 
     name = "opencv"
     format = "onnx"
+    confined = True
     install = "pip install opencv-python-headless"
     precision = "float32; float64 as float32"
     imports = "cv2"

@@ -25,6 +25,7 @@ class OpenVino(Packaged):
 
     name = "openvino"
     format = "onnx"
+    confined = True
     install = "pip install openvino"
     precision = "float32, by INFERENCE_PRECISION_HINT; float64 as float32"
     imports = "openvino"

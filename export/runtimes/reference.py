@@ -14,6 +14,7 @@ class Reference(Runtime):
 
     name = "reference"
     format = "onnx"
+    confined = True
     install = "pip install onnx"
     precision = "as the file says, in numpy"
 

@@ -26,6 +26,7 @@ class Runtime(ABC):
     precision: str = "as the file says"  # what it computes in
     on_request: bool = False  # run where it is named, or with --runtime all, and not by default
     imports: str = ""  # the package of its own that `load` imports, which doctor tries
+    confined: bool = False  # its process may write in its own folder alone (confine.py)
     broken: str = ""  # why it cannot be used at all, as only a plug-in can be
     mends: ClassVar[Mapping[str, str]] = {}  # lowering in the file -> what mends a failure on it
 

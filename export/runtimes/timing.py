@@ -18,12 +18,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..trust import Untrusted
+from ..trust.text import parse_json
 from .apart import Child, RuntimeFailure, python_module
 from .runtime import Array, Run, Runtime
 from .worker import (
     DOING,
     checked,
+    confine,
     described_shapes,
+    environment,
     expect_success,
     read_inputs,
     read_request,
@@ -34,6 +38,7 @@ from .worker import (
 LOAD_LIMIT = 600.0  # seconds, for an import, the file and the first call of every batch
 TURN_LIMIT = 60.0  # seconds beyond those that the turn is to take
 MOST_CALLS = 2000  # recorded in a turn
+MOST_SAID = 1 << 20  # bytes of an answer, which is a number a call
 
 
 class Timed:
@@ -50,7 +55,7 @@ class Timed:
                 f"{__package__}.timing", str(self._folder), *map(str, (theirs_in, theirs_out))
             ),
             self._folder,
-            runtime.environment(),
+            environment(runtime, self._folder),
             (theirs_in, theirs_out),
         )
         os.close(theirs_in)
@@ -92,8 +97,13 @@ class Timed:
                 expect_success(self._folder, self._child.wait(1.0 if ready else 0.0), limit)
                 raise RuntimeFailure("crashed", "ended before its time")
             self._received += chunk
+            if len(self._received) > MOST_SAID:
+                raise RuntimeFailure("crashed", "says more than the times of its calls")
         line, _, self._received = self._received.partition(b"\n")
-        return json.loads(line)
+        try:
+            return parse_json(line)
+        except Untrusted as error:
+            raise RuntimeFailure("crashed", f"gave no times: {error}") from None
 
 
 def _serve(folder: Path, request_in: int, answer_out: int) -> None:
@@ -107,6 +117,7 @@ def _serve(folder: Path, request_in: int, answer_out: int) -> None:
         doing.write_text("importing the adapter")
         runtime, request = read_request(folder)
         doing.write_text("loading the file")
+        confine(runtime, folder)
         run = runtime.load(Path(request["path"]))
         batches = [read_inputs(folder, number) for number in range(request["batches"])]
         for inputs in batches:

@@ -13,6 +13,7 @@ class Tract(Packaged):
 
     name = "tract"
     format = "onnx"
+    confined = True
     install = "pip install tract"
     imports = "tract"
     distributions = ("tract",)

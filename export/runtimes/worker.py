@@ -12,7 +12,6 @@ import importlib
 import json
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,12 @@ from typing import Any
 import numpy as np
 
 from ..missing_library import explain
+from ..trust import Untrusted
+from ..trust.arrays import read_arrays
+from ..trust.files import read_small
+from ..trust.text import parse_json
 from .apart import Ended, RuntimeFailure, printable, python_module, run_command
+from .confine import limit_memory, write_only_in
 from .runtime import Array, Run, Runtime
 
 # What serves requests answers in far less, and a runtime that hangs must not hold the report.
@@ -52,13 +56,13 @@ def run_apart(
             python_module(f"{__package__}.worker", name),
             folder,  # the user's folder may hold an onnx.py
             TIME_LIMIT,
-            runtime.environment(),
+            environment(runtime, folder),
         )
         expect_success(folder, done, TIME_LIMIT)
         outputs = [folder / f"outputs{number}.npz" for number in range(len(batches))]
         try:
             return [_load(path) for path in outputs]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (Untrusted, KeyError) as error:
             raise RuntimeFailure("crashed", f"left no outputs that can be read: {error}") from None
 
 
@@ -74,10 +78,26 @@ def describe_apart(adapter: Adapter) -> dict[str, Any]:
         done = run_command(command, folder, DESCRIBE_LIMIT)
         expect_success(folder, done, DESCRIBE_LIMIT)
         try:
-            described: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
-        except (OSError, ValueError) as error:
+            described: dict[str, Any] = parse_json(read_small(folder, DESCRIPTION, _WORDS))
+        except Untrusted as error:
             raise RuntimeFailure("crashed", f"said nothing of itself: {error}") from None
         return described
+
+
+def environment(runtime: Runtime, folder: Path) -> dict[str, str]:
+    """The runtime's own, with what it writes by the way put into its folder."""
+    return {
+        "TMPDIR": str(folder),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        **runtime.environment(),
+    }
+
+
+def confine(runtime: Runtime, folder: Path) -> None:
+    """The child's side, before it opens the file: the rest of its life is bounded."""
+    limit_memory()
+    if runtime.confined:
+        write_only_in(folder)
 
 
 def write_request(
@@ -116,16 +136,27 @@ def expect_success(folder: Path, done: Ended, limit: float) -> None:
 
 def _last_words(folder: Path, done: Ended) -> str:
     """How the child ended, at what, and the last that it said."""
-    doing, error = folder / DOING, folder / ERROR
-    if error.exists():
-        return f"{doing.read_text()}: {error.read_text()}"
+    doing, error = _left(folder, DOING), _left(folder, ERROR)
+    if error:
+        return f"{doing}: {error}"
     return ": ".join([done.manner + _during(folder), *filter(None, [done.last_line])])
 
 
 def _during(folder: Path) -> str:
     """ " while running float32[1, 3]", or nothing if the child never came that far."""
-    doing = folder / DOING
-    return f" while {doing.read_text()}" if doing.exists() else ""
+    doing = _left(folder, DOING)
+    return f" while {doing}" if doing else ""
+
+
+_WORDS = 1 << 16  # bytes that a child may say of itself
+
+
+def _left(folder: Path, name: str) -> str:
+    """What the child wrote there, which may be anything; "" where it wrote nothing."""
+    try:
+        return printable(read_small(folder, name, _WORDS).decode(errors="replace"))
+    except Untrusted:
+        return ""
 
 
 def _save(path: Path, arrays: Sequence[Array]) -> None:
@@ -133,8 +164,8 @@ def _save(path: Path, arrays: Sequence[Array]) -> None:
 
 
 def _load(path: Path) -> list[Array]:
-    with np.load(path) as arrays:
-        return [arrays[str(i)] for i in range(len(arrays))]
+    arrays = read_arrays(path)
+    return [arrays[str(i)] for i in range(len(arrays))]
 
 
 def described_shapes(arrays: Sequence[Array]) -> str:
@@ -183,6 +214,7 @@ def _serve(folder: Path) -> None:
             _describe(folder, runtime)
             return
         doing.write_text("loading the file")
+        confine(runtime, folder)
         run: Run = runtime.load(Path(request["path"]))
         for number in range(request["batches"]):
             inputs = read_inputs(folder, number)
