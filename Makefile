@@ -10,6 +10,7 @@
 # make bench-compile  the operator beside torch.sigmoid that Inductor fuses, and the decompositions
 # make bounds       what bounds the AVX-512 kernels: their time beside that of their operations alone
 # make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
+# make gallery      real models through the pipeline, and the pages and reports of docs/gallery (minutes)
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
 # make prove-cuda-host  the CUDA kernels' arithmetic, compiled for the CPU: the same proof (minutes)
 # make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
@@ -23,7 +24,7 @@ DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
 	-o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test fuzz lint format bench bench-compile bounds figures cuda-check test-cuda bench-cuda qemu-check prove \
+.PHONY: demo test fuzz lint format bench bench-compile bounds figures gallery cuda-check test-cuda bench-cuda qemu-check prove \
 	prove-cuda-host test-sanitized clean
 
 demo: $(VENV)/installed
@@ -66,6 +67,9 @@ EVERY ?= 64
 figures: $(VENV)/installed
 	$(BIN)/python docs/figures/peers.py --every $(EVERY)
 	$(BIN)/python docs/figures/draw.py
+
+gallery: $(VENV)/installed
+	$(BIN)/python -m benchmarks.gallery
 
 KERNELS := $(wildcard csrc/kernels/cpu/*.cpp)
 

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,6 +218,9 @@ def _factory(home: ModuleType, place: str, name: str) -> Any:
     )
 
 
+_LIBRARY = re.compile(rf"/(site|dist)-packages/|^{re.escape(sysconfig.get_path('stdlib'))}/")
+
+
 def _user_code(call: Callable[[], _T], purpose: str) -> _T:
     """Run the user's code; its error becomes a paragraph with the file and line it came from."""
     try:
@@ -224,10 +228,12 @@ def _user_code(call: Callable[[], _T], purpose: str) -> _T:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        # The last frame that is neither ours nor the import machinery's is the user's.
+        # The last frame that is neither ours nor a library's is the user's.
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [f for f in frames if f.filename != __file__ and "<frozen" not in f.filename]
-        at = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
+        written = [f for f in theirs if not _LIBRARY.search(f.filename)]
+        last = next(reversed(written or theirs), None)
+        at = f"{last.filename}:{last.lineno}" if last else ""
         if isinstance(error, SyntaxError):
             at = f"{error.filename}:{error.lineno}"
         where = f" at {at}; the same code must run in {sys.executable}" if at else ""

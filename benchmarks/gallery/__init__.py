@@ -1,0 +1,1 @@
+"""docs/gallery: real models through the pipeline, with their reports; `make gallery` writes it."""
