@@ -64,7 +64,8 @@ Runtimes = Annotated[
         "--runtime",
         metavar="NAME,...",
         help="eager, compile, export, aoti, aoti-cpp, torchscript, torchscript-cpp, onnxruntime, "
-        "onnxruntime-web, reference, openvino, openvino-default, tract, opencv, ncnn, mnn or a "
+        "onnxruntime-web, reference, openvino, openvino-default, tract, opencv, ncnn, mnn, tvm, "
+        "jax, litert, executorch, executorch-portable or a "
         "plug-in's own (doctor lists them); default: those that are ready; all: every one here.",
     ),
 ]

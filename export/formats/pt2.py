@@ -11,6 +11,7 @@ import torch
 from ..missing_library import LIBRARY, REQUIRES
 from . import Program
 from .exported import check_dynamic_inputs, check_other_sizes, export_program, quiet
+from .onnx import metadata
 
 
 class Pt2:
@@ -28,7 +29,7 @@ class Pt2:
         exported, calls = export_program(program, self.name)
         saved = BytesIO()  # given a path, torch goes by its ending
         with quiet():
-            torch.export.save(exported, saved)
+            torch.export.save(exported, saved, extra_files=metadata(program))
             saved.seek(0)
             loaded = torch.export.load(saved)
         check_dynamic_inputs(program, loaded, self.name)

@@ -13,7 +13,10 @@ def _runtimes() -> dict[str, Runtime]:
     from .compile import Compile
     from .cpp import AotiCpp, TorchScriptCpp
     from .eager import Eager
+    from .executorch import ExecuTorch, ExecuTorchPortable
     from .export import Export
+    from .jax import Jax
+    from .litert import LiteRt
     from .mnn import Mnn
     from .ncnn import Ncnn
     from .onnxruntime import OnnxRuntime
@@ -23,11 +26,12 @@ def _runtimes() -> dict[str, Runtime]:
     from .reference import Reference
     from .torchscript import TorchScript
     from .tract import Tract
+    from .tvm import Tvm
 
     runtimes: list[Runtime] = [
         *(Eager(), Compile(), Export(), Aoti(), AotiCpp(), TorchScript(), TorchScriptCpp()),
         *(OnnxRuntime(), OnnxRuntimeWeb(), Reference(), OpenVino(), OpenVinoDefault(), Tract()),
-        *(OpenCv(), Ncnn(), Mnn()),
+        *(OpenCv(), Ncnn(), Mnn(), Tvm(), Jax(), LiteRt(), ExecuTorch(), ExecuTorchPortable()),
     ]
     own = {runtime.name: runtime for runtime in runtimes}
     return own | {plugin.name: plugin for plugin in plugins(own)}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from .apart import run_command
+from .apart import printable, run_command
 from .onnx_names import onnx_names
 from .packages import Packaged
 from .runtime import Array, Run
 
 CONVERT_LIMIT = 300.0  # seconds
 
-# Not MNN.tools.mnnconvert, which reports each use to its makers.
-_CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
+# Not MNN.tools.mnnconvert, which reports each use to its makers. It tells of errors on stdout.
+_CONVERT = "import os, sys, _tools; os.dup2(2, 1); _tools.mnnconvert(sys.argv)"
 
 
 class Mnn(Packaged):
@@ -30,6 +31,7 @@ class Mnn(Packaged):
     imports = "MNN"
     distributions = ("MNN",)
     on_request = True
+    mends: ClassVar = {"function": "export for MNN with --sigmoid native: it has no functions"}
 
     def load(self, path: Path) -> Run:
         import MNN.expr
@@ -42,7 +44,9 @@ class Mnn(Packaged):
             command = [sys.executable, "-c", _CONVERT, "-f", "ONNX", *options]
             done = run_command(command, folder, CONVERT_LIMIT)
             if not converted.exists():
-                raise RuntimeError(f"mnnconvert {done.manner}: {done.last_line}")
+                lines = done.stderr.splitlines()
+                said = next((line for line in lines if "Not Support" in line), done.last_line)
+                raise RuntimeError(f"mnnconvert {done.manner}: {printable(said)}")
             model = MNN.nn.load_module_from_file(str(converted), inputs_of, outputs_of)
 
         def run(inputs: list[Array]) -> list[Array]:

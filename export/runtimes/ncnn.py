@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -26,11 +25,9 @@ class Ncnn(Packaged):
     precision = "float32; float64 as float32"
     imports = "ncnn"
     distributions = ("ncnn",)
+    converter = "pnnx"
     on_request = True
-    mends = dict.fromkeys(("exact", "stable"), "export for ncnn with --sigmoid native")
-
-    def version(self) -> str:
-        return super().version() if importlib.util.find_spec("pnnx") else ""
+    mends = dict.fromkeys(("exact", "stable", "function"), "export for ncnn with --sigmoid native")
 
     def load(self, path: Path) -> Run:
         import ncnn

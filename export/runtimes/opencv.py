@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,11 +26,15 @@ class OpenCv(Packaged):
         *("opencv-contrib-python-headless", "opencv-contrib-python"),
     )
     on_request = True
+    mends: ClassVar = {"function": "export for OpenCV with --sigmoid exact and --gate portable"}
 
     def load(self, path: Path) -> Run:
         import cv2
 
-        net = cv2.dnn.readNetFromONNX(str(path))
+        try:
+            net = cv2.dnn.readNetFromONNX(str(path))
+        except cv2.error as error:  # of several lines, the last of them empty
+            raise RuntimeError(" ".join(error.err.replace(">", " ").split())) from None
         inputs_of, outputs_of = onnx_names(path)
 
         def run(inputs: list[Array]) -> list[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from importlib import metadata
 
 from .runtime import Runtime
@@ -12,13 +13,22 @@ class Packaged(Runtime):
     """A runtime that is a Python package: `imports` names it, `distributions` who may bring it."""
 
     distributions: tuple[str, ...]
+    converter: str = ""  # another package, which brings the file into the runtime's own form
 
     def version(self) -> str:
-        if importlib.util.find_spec(self.imports) is None:
+        needed = filter(None, (self.imports, self.converter))
+        if not all(map(importlib.util.find_spec, needed)):
             return ""
-        for distribution in self.distributions:
-            try:
-                return metadata.version(distribution)
-            except metadata.PackageNotFoundError:
-                continue
-        return "unknown version"
+        version = _first_version(self.distributions)
+        if self.converter:
+            version += f", {self.converter} {_first_version([self.converter])}"
+        return version
+
+
+def _first_version(distributions: Iterable[str]) -> str:
+    for distribution in distributions:
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown version"

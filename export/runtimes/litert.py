@@ -1,0 +1,44 @@
+"""LiteRT, once TensorFlow Lite: torch.export's file through litert-torch, then the interpreter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .lowered import lowered, of_shapes
+from .packages import Packaged
+from .runtime import Array, Run
+
+
+class LiteRt(Packaged):
+    """litert_torch.convert, and LiteRT's interpreter with its default delegate, XNNPACK."""
+
+    name = "litert"
+    format = "pt2"
+    install = "pip install 'litert-torch>=0.10'"
+    imports = converter = "litert_torch"
+    distributions = ("ai-edge-litert",)
+    on_request = True  # it converts for every shape, and has no float64
+    mends = dict.fromkeys(
+        ("exact", "function", "stable"),
+        "export for litert with --sigmoid native: it has no float64, and XNNPACK's e^x is worse "
+        "than its sigmoid",
+    )
+
+    def load(self, path: Path) -> Run:
+        return of_shapes(lowered(path), _convert)
+
+
+def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Run:
+    import litert_torch
+
+    model = litert_torch.convert(module, example, enable_x64=True)  # else int64 becomes int32
+
+    def run(inputs: list[Array]) -> list[Array]:
+        outputs = model(*inputs)
+        several = outputs if isinstance(outputs, tuple) else [outputs]
+        return [np.array(output) for output in several]
+
+    return run
