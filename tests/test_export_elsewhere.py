@@ -66,6 +66,7 @@ def with_report(out: Path, text: str) -> Path:
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))
     del manifest["sha256"]
     manifest["files"]["report.json"] = hashlib.sha256(text.encode()).hexdigest()
+    manifest["sizes"]["report.json"] = len(text.encode())
     fields = json.dumps(manifest, sort_keys=True)
     manifest["sha256"] = hashlib.sha256(fields.encode()).hexdigest()
     (out / "manifest.json").write_text(json.dumps(manifest), "utf-8")

@@ -17,6 +17,7 @@ from torch import nn
 
 import torch_sigmoid_ext
 from torch_sigmoid_ext.export import export, verify
+from torch_sigmoid_ext.export.bundle import open_bundle
 from torch_sigmoid_ext.export.cli import main
 from torch_sigmoid_ext.export.errors import UsageError
 from torch_sigmoid_ext.export.stored import GivenSample, load_samples
@@ -72,7 +73,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_rows_are_stored_with_float64_truth_labels_and_threshold(bundle: Path) -> None:
-    *others, given = load_samples(bundle / "samples.npz")
+    *others, given = load_samples(bundle / "samples.npz", open_bundle(bundle).inputs)
     assert [sample.batch for sample in others] == [0, 1, 4, 1024]
     assert isinstance(given, GivenSample) and (given.batch, given.threshold) == (60, 0.9)
     np.testing.assert_array_equal(given.inputs[0], rows()["x"].astype(np.float32))

@@ -299,10 +299,11 @@ def test_stored_rows_that_are_not_as_written_are_refused(tmp_path: Path, change:
     sample = GivenSample(3, [np.ones((3, 2))], [np.ones((3, 1))], [np.ones((3, 1))], 3, [True])
     file = tmp_path / "samples.npz"
     save_samples(file, [sample])
-    [again] = load_samples(file)
+    inputs = [InputSpec.parse("x=float64[batch,2]")]
+    [again] = load_samples(file, inputs)
     assert isinstance(again, GivenSample) and (again.at_once, again.cut) == (3, [True])
     with np.load(file) as stored:
         arrays = {**stored, **change}
     np.savez(file, **arrays)
-    with pytest.raises(UsageError, match=r"samples\.npz is not as export writes it"):
-        load_samples(file)
+    with pytest.raises(UsageError, match=r"^samples\.npz has .*; export the model again$"):
+        load_samples(file, inputs)

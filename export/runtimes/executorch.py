@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from .lowered import lowered, of_shapes
 from .packages import Packaged
 from .runtime import Array, Run
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ExecuTorch(Packaged):
@@ -47,6 +48,7 @@ class ExecuTorchPortable(ExecuTorch):
 def _program(
     module: torch.nn.Module, example: tuple[torch.Tensor, ...], partitioners: list[Any]
 ) -> Run:
+    import torch
     from executorch.exir import to_edge_transform_and_lower
     from executorch.runtime import Runtime as Loader
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from .lowered import lowered, of_shapes
 from .packages import Packaged
 from .runtime import Array, Run
+
+if TYPE_CHECKING:
+    import torch
 
 
 class LiteRt(Packaged):

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 import torch_sigmoid_ext
 
 from .libtorch import load_operator_library
 from .runtime import Array, Run
 
+if TYPE_CHECKING:  # loaded in the runtime's own process
+    import torch
+
 LOWERING = "torch_sigmoid_ext.lowering"  # among the file's extra files
 
 
 def lowered(path: Path) -> torch.export.ExportedProgram:
     """The program with nothing but operators of PyTorch's own."""
+    import torch
+
     load_operator_library()
     told: dict[str, Any] = {LOWERING: ""}
     program = torch.export.load(path, extra_files=told)
@@ -32,6 +35,8 @@ def lowered(path: Path) -> torch.export.ExportedProgram:
 
 
 def _native() -> dict[Any, Callable[..., Any]]:
+    import torch
+
     def sigmoid(self: torch.Tensor, *, fast: bool = False) -> torch.Tensor:
         return torch.sigmoid(self)
 
@@ -55,6 +60,8 @@ def of_shapes(
     For runtimes that plan their memory ahead: a dimension that has no upper bound, as a bundle's
     have none, is refused or fixed at its example size.
     """
+    import torch
+
     module = program.module()
     made: dict[tuple[tuple[int, ...], ...], Run] = {}
 

@@ -27,6 +27,7 @@ _BOOKKEEPING = r"archive_format|archive_version|byteorder|version|\.data/[\w.]+"
 _PROGRAM = re.compile(
     rf"{_BOOKKEEPING}|models/model\.json|data/weights/(weight_\d+|model_weights_config\.json)"
     r"|data/constants/(tensor_\d+|model_constants_config\.json)|data/sample_inputs/model\.pt"
+    r"|extra/torch_sigmoid_ext\.\w+"
 )
 _PACKAGE = re.compile(rf"{_BOOKKEEPING}|data/aotinductor/model/[\w.+-]+")
 _TENSORS = re.compile(r"(weight|tensor)_\d+")
