@@ -76,7 +76,7 @@ def _departures(found: OperatorFindings) -> Iterator[str]:
     """What no other number of ULP would mend."""
     for special in found.special_values:
         if not special.ok and not math.isfinite(special.input):
-            yield f"σ({special.input:g}) is {special.got:.2g}"
+            yield f"σ({special.input:g}) is {special.got:.7g}"
     if found.zero_band:
         yield f"0 from x = {found.zero_band[1]:.4g}"
     for band in found.bands:

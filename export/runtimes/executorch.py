@@ -19,8 +19,10 @@ class ExecuTorch(Packaged):
     name = "executorch"
     format = "pt2"
     install = "pip install executorch"
+    precision = "as the file says; float32 by XNNPACK"
     imports = "executorch"
     distributions = ("executorch",)
+    confined = True
     on_request = True  # it lowers the file for every shape
     mends = dict.fromkeys(("native", "stable"), "export for ExecuTorch with --sigmoid exact")
 
@@ -40,6 +42,7 @@ class ExecuTorchPortable(ExecuTorch):
     """No delegate: every operator by the kernels that the package brings."""
 
     name = "executorch-portable"
+    precision = "as the file says"
 
     def _partitioners(self) -> list[Any]:
         return []

@@ -16,9 +16,11 @@ class Jax(Packaged):
     name = "jax"
     format = "onnx"
     install = "pip install jax jaxonnxruntime absl-py"
+    precision = "as the file says; subnormals as 0"
     imports = "jaxonnxruntime"
     distributions = ("jax",)
     converter = "jaxonnxruntime"
+    confined = True
     on_request = True  # a reference: nobody serves a file by it
     mends = dict.fromkeys(
         ("exact", "function", "stable", "native"),

@@ -21,8 +21,10 @@ class LiteRt(Packaged):
     name = "litert"
     format = "pt2"
     install = "pip install 'litert-torch>=0.10'"
+    precision = "float32; no float64"
     imports = converter = "litert_torch"
     distributions = ("ai-edge-litert",)
+    confined = True
     on_request = True  # it converts for every shape, and has no float64
     mends = dict.fromkeys(
         ("exact", "function", "stable"),

@@ -17,6 +17,7 @@ class Tvm(Packaged):
     install = "pip install apache-tvm"
     imports = "tvm"
     distributions = ("apache-tvm",)
+    confined = True
     on_request = True  # it compiles each file, and has no model-local functions
     mends: ClassVar = {"function": "export for tvm with --sigmoid exact"}
 
