@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .errors import UsageError
-from .formats import FORMATS, LOWERINGS, SIGMOIDS
+from .formats import FORMATS, LOWERINGS, SIGMOIDS, SUFFIXES
 from .gates import GATES
 from .model import InputSpec, named_dims
 from .trust import Untrusted
@@ -121,12 +121,12 @@ def _check_files(fields: dict[str, Any]) -> None:
     if unknown := [name for name in fields["formats"] if name not in FORMATS]:
         raise ValueError(f"formats has {shown(unknown[0])}, none of {', '.join(FORMATS)}")
     named = [
-        (str(entry[role]), FORMATS[format].suffix)
+        (str(entry[role]), SUFFIXES[format])
         for format, entry in fields["formats"].items()
         for role in ROLES
     ]
     named += [
-        (entry["inner"], FORMATS[format].suffix)
+        (entry["inner"], SUFFIXES[format])
         for format, entry in fields["formats"].items()
         if "inner" in entry
     ]

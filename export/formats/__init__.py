@@ -61,6 +61,14 @@ class Format(Protocol):
         """
 
 
+# Of each format's files. They are told without the format itself, which needs torch.
+SUFFIXES = {
+    "torchscript": ".torchscript.pt",
+    "onnx": ".onnx",
+    "pt2": ".pt2",
+    "aoti": ".aoti.pt2",
+}
+
 # A module a format, in this folder, with its class.
 _CLASSES = {"torchscript": "TorchScript", "onnx": "Onnx", "pt2": "Pt2", "aoti": "Aoti"}
 

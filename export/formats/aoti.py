@@ -14,7 +14,7 @@ import torch
 
 from ..errors import UsageError
 from ..missing_library import LIBRARY, REMEDY, REQUIRES
-from . import Program
+from . import SUFFIXES, Program
 from .exported import check_other_sizes, export_program, quiet, shortened
 
 
@@ -22,7 +22,7 @@ class Aoti:
     """torch._inductor.aoti_compile_and_package, and then the package itself at other sizes."""
 
     name = "aoti"
-    suffix = ".aoti.pt2"
+    suffix = SUFFIXES[name]
     install = "apt-get install g++"
     default = False  # it compiles, for a minute where the model is large
 

@@ -12,7 +12,7 @@ import torch
 import torch_sigmoid_ext
 
 from ..errors import UsageError
-from . import Program
+from . import SUFFIXES, Program
 from .exported import (
     DECIDES_BY_VALUE,
     decides_by_value,
@@ -30,7 +30,7 @@ class Onnx:
     """torch.onnx.export, then a look into the file: it promises less than it is asked for."""
 
     name = "onnx"
-    suffix = ".onnx"
+    suffix = SUFFIXES[name]
     install = "pip install onnx onnxscript"
     default = True
 

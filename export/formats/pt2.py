@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..missing_library import LIBRARY, REQUIRES
-from . import Program
+from . import SUFFIXES, Program
 from .exported import check_dynamic_inputs, check_other_sizes, export_program, quiet
 from .onnx import metadata
 
@@ -18,7 +18,7 @@ class Pt2:
     """torch.export.save, and then the saved program itself at other sizes."""
 
     name = "pt2"
-    suffix = ".pt2"
+    suffix = SUFFIXES[name]
     install = ""
     default = True
 

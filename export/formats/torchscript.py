@@ -14,14 +14,14 @@ from torch.utils import _pytree as pytree
 from ..errors import UsageError
 from ..missing_library import LIBRARY, REQUIRES, calls_operators, with_remedy
 from ..model import named_dims
-from . import Program
+from . import SUFFIXES, Program
 
 
 class TorchScript:
     """torch.jit.trace, then a run at other sizes, because a trace bakes in what Python computed."""
 
     name = "torchscript"
-    suffix = ".torchscript.pt"
+    suffix = SUFFIXES[name]
     install = ""
     default = True
 
