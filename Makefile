@@ -9,6 +9,7 @@
 # make bench        the operator beside its peers, as ratios, into benchmarks/results (minutes)
 # make bench-compile  the operator beside torch.sigmoid that Inductor fuses, and the decompositions
 # make bounds       what bounds the AVX-512 kernels: their time beside that of their operations alone
+# make docs         the site, into build/site: a warning is an error; then its tests, which build an operator (minutes)
 # make figures      the tables and figures of docs/numerics.md, from the runtimes that are installed
 # make gallery      real models through the pipeline, and the pages and reports of docs/gallery (minutes)
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
@@ -24,7 +25,7 @@ DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
 	-o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test fuzz lint format bench bench-compile bounds figures gallery cuda-check test-cuda bench-cuda qemu-check prove \
+.PHONY: demo test fuzz lint format bench bench-compile bounds docs figures gallery cuda-check test-cuda bench-cuda qemu-check prove \
 	prove-cuda-host test-sanitized clean
 
 demo: $(VENV)/installed
@@ -60,6 +61,14 @@ bench-compile: $(VENV)/installed
 
 bounds: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.bounds
+
+# The repository is the folder of the sources, so that a link means the same here and on the site.
+SITE ?= build/site
+
+docs: $(VENV)/docs
+	rm -rf $(SITE)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . $(SITE)
+	TORCH_SIGMOID_EXT_SITE=$(SITE) TORCH_SIGMOID_EXT_SLOW=1 $(BIN)/python -m pytest tests/test_docs_*.py
 
 # One float32 input of so many; 1 takes all that matter, which is half an hour.
 EVERY ?= 64
@@ -137,6 +146,10 @@ $(VENV)/installed: $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[export,dev]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[export,dev,docs]'
+	touch $@
+
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_SOURCES := $(wildcard csrc/kernels/cuda/*.cu)
 CUDA_TARGETS := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
@@ -188,4 +201,4 @@ qemu-check: build/aarch64/prove build/aarch64/test_runs
 endif
 
 clean:
-	rm -rf build dist out *.egg-info torch_sigmoid_ext/*.so $(VENV)/installed
+	rm -rf build dist out *.egg-info torch_sigmoid_ext/*.so $(VENV)/installed $(VENV)/docs

@@ -243,8 +243,8 @@ def assert_parity(
     runtimes read. A runtime that is asked for by name and is not installed is an error, not a skip.
 
     Args:
-        model, inputs, gate, sigmoid, opset, convert, samples, label, labels, threshold,
-            translations: as of :func:`export`.
+        model, inputs, gate, sigmoid, opset, convert, translations: as of :func:`export`.
+        samples, label, labels, threshold: as of :func:`export`.
         runtimes: by their names on the command line; by default all that are installed.
 
     Returns:

@@ -132,7 +132,8 @@ def decompositions(kind: Kind = "exact") -> dict[OpOverload, Callable[..., Tenso
             has no meaning then.
 
     Returns:
-        A new dict from OpOverload to function: sigmoid, sigmoid_, sigmoid.out, sigmoid_backward.
+        A new dict from OpOverload to function: ``sigmoid``, ``sigmoid_``, ``sigmoid.out``,
+        ``sigmoid_backward``.
 
     Raises:
         ValueError: kind is neither.
