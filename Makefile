@@ -15,6 +15,9 @@
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
 # make prove-cuda-host  the CUDA kernels' arithmetic, compiled for the CPU: the same proof (minutes)
 # make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
+# make wheel        a manylinux wheel and an sdist into dist/, built twice, compared, tried in empty environments
+# make test-versions  the operator tests with every promised torch and Python that can be had (an hour, 5 GB)
+# make compilers    the C++ sources by every promised g++ and clang++ that is installed, warnings being errors
 #
 # Each needs python3 (3.10 or newer), g++ and make; the rest comes from the package registry into .venv.
 
@@ -26,7 +29,7 @@ SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp'
 	-o -name '*.py' -o -name '*.toml')
 
 .PHONY: demo test fuzz lint format bench bench-compile bounds docs figures gallery cuda-check test-cuda bench-cuda qemu-check prove \
-	prove-cuda-host test-sanitized clean
+	prove-cuda-host test-sanitized wheel test-versions compilers clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -45,7 +48,7 @@ fuzz: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy torch_sigmoid_ext export benchmarks
+	$(BIN)/mypy torch_sigmoid_ext export benchmarks scripts
 	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests examples export -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
 format: $(VENV)/installed
@@ -136,6 +139,20 @@ build/test_runs_thread: tests/kernels/test_runs.cpp $(KERNELS) $(KERNEL_HEADERS)
 test-sanitized: build/test_runs_address build/test_runs_thread
 	build/test_runs_address
 	build/test_runs_thread threads
+
+# What these three print is committed: make -s wheel > docs/wheel.txt, and so for docs/versions.txt and
+# docs/compilers.txt.
+wheel: $(VENV)/installed
+	@$(BIN)/python -m scripts.wheel
+
+# Words for scripts/versions.py, such as --torch 2.12 --python 3.12.
+VERSIONS ?=
+
+test-versions: $(VENV)/installed
+	@$(BIN)/python -m scripts.versions $(VERSIONS)
+
+compilers: $(VENV)/installed
+	@$(BIN)/python -m scripts.compilers
 
 # The environment: torch in the version that the build backend pins, then this package in place. With
 # isolation off, the build sees that torch; ninja builds only what changed.

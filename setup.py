@@ -27,6 +27,10 @@ from torch.utils import cpp_extension
 from torch.utils.cpp_extension import BuildExtension, include_paths, library_paths
 
 PACKAGE = "torch_sigmoid_ext"
+TORCH_MINOR = ".".join(torch.__version__.split(".")[:2])
+# Binaries are per torch version, and patch releases keep the binary interface. A source
+# distribution is bound to none.
+TORCH = "torch>=2.11" if "sdist" in sys.argv else f"torch=={TORCH_MINOR}.*"
 OPERATOR_LIBRARY = "libtorch_sigmoid_ext"
 
 COMPILE = [
@@ -42,6 +46,9 @@ COMPILE = [
     "-Wno-uninitialized",  # and in its own AVX-512 intrinsics
     *(f"-isystem{path}" for path in include_paths()),  # torch's headers, without their warnings
     "-idirafter" + os.path.abspath("csrc/absent_headers"),
+    # What __FILE__ says of torch's headers and ours may not tell where this build took place.
+    *(f"-ffile-prefix-map={path}=torch/include" for path in include_paths()),
+    f"-ffile-prefix-map={os.getcwd()}/=",
 ]
 
 COMPILE_CUDA = [
@@ -144,7 +151,8 @@ class BuildTwoLibraries(BuildExtension):
     """Builds the operator library first, then the fast entry against it."""
 
     def build_extension(self, ext: Extension) -> None:
-        if ext.name == f"{PACKAGE}._C":
+        # macOS loads bundles and links none; there the operator library is loaded before this one.
+        if ext.name == f"{PACKAGE}._C" and sys.platform != "darwin":
             built = Path(self.get_ext_fullpath(f"{PACKAGE}.{OPERATOR_LIBRARY}"))
             ext.extra_link_args += [f"-L{built.parent}", f"-l:{built.name}", "-Wl,-rpath,$ORIGIN"]
             # No symbol of it is called: it is needed for what it registers.
@@ -165,8 +173,7 @@ OPERATORS = extension(
 )
 
 setup(
-    # Binaries are per torch version: this one needs the torch that it was built against.
-    install_requires=[f"torch=={torch.__version__.split('+')[0]}"],
+    install_requires=[TORCH],
     ext_modules=[
         with_cuda(OPERATORS, CUDA) if CUDA else OPERATORS,
         extension(

@@ -316,7 +316,9 @@ def test_library_built_for_another_torch_is_refused_before_it_is_loaded(refused)
     said = refused["another torch's"]
     other = re.sub(r"\d", "9", torch.__version__.split("+")[0])
     assert f"was built for torch {other}, and this is torch {torch.__version__};" in said
-    assert REBUILD in said
+    minor = ".".join(other.split(".")[:2])
+    assert f"`pip install 'torch=={minor}.*'`" in said and REBUILD in said
+    assert len(said.splitlines()) == 1 and "undefined symbol" not in said
 
 
 def test_library_that_does_not_load_is_one_line_with_the_remedy(refused) -> None:

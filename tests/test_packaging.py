@@ -34,13 +34,23 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sdist")
+def build_sdist(folder: Path, **environment: str) -> Path:
     hook = f"import backend; print(backend.build_sdist({str(folder)!r}))"
-    run(sys.executable, "-c", hook, cwd=ROOT, PYTHONPATH=str(ROOT / "build_backend"))
+    path = str(ROOT / "build_backend")
+    run(sys.executable, "-c", hook, cwd=ROOT, PYTHONPATH=path, **environment)
     (archive,) = folder.glob("*.tar.gz")
     return archive
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_sdist(tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The operator library of each wheel that was built, by the way it was built."""
+    return {}
 
 
 def test_sdist_holds_what_a_build_and_the_tests_need(sdist: Path) -> None:
@@ -63,9 +73,29 @@ def test_sdist_holds_what_a_build_and_the_tests_need(sdist: Path) -> None:
     assert not [name for name in names if name.endswith(".so")]
 
 
+def test_sdist_binds_to_no_one_torch(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        (name,) = (n for n in archive.getnames() if n.count("/") == 1 and n.endswith("/PKG-INFO"))
+        file = archive.extractfile(name)
+        assert file is not None
+        asked = [line for line in file.read().decode().splitlines() if ": torch>" in line]
+    assert asked == ["Requires-Dist: torch>=2.11"]
+
+
+def test_sdist_is_the_same_bytes_wherever_and_whenever_it_is_built(
+    sdist: Path, tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        again = build_sdist(tmp_path, PYTHONHASHSEED="2", TZ="Pacific/Auckland", LOGNAME="another")
+    finally:
+        os.umask(before)
+    assert again.name == sdist.name and again.read_bytes() == sdist.read_bytes()
+
+
 @pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "not isolated"])
 def test_wheel_from_the_sdist_works_outside_of_the_tree(
-    sdist: Path, isolated: bool, tmp_path: Path
+    sdist: Path, isolated: bool, tmp_path: Path, built: dict[str, bytes]
 ) -> None:
     options = [] if isolated else ["--no-build-isolation"]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -74,7 +104,15 @@ def test_wheel_from_the_sdist_works_outside_of_the_tree(
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
         text = archive.read(metadata).decode()
-    assert f"Requires-Dist: torch=={torch.__version__.split('+')[0]}" in text
+        library = archive.read("torch_sigmoid_ext/libtorch_sigmoid_ext.so")
+        dates = {member.date_time for member in archive.infolist()}
+    minor = ".".join(torch.__version__.split(".")[:2])
+    assert f"Requires-Dist: torch=={minor}.*\n" in text
+    assert dates == {(1980, 1, 1, 0, 0, 0)}
+    # pip builds each wheel in a folder of its own, and isolation moves what surrounds it.
+    assert str(ROOT).encode() not in library and b"site-packages" not in library
+    assert all(library == other for other in built.values()), "two builds, not the same bytes"
+    built["isolated" if isolated else "not isolated"] = library
     site = tmp_path / "site"
     run(*pip, "install", "--no-deps", "--target", site, wheel, cwd=tmp_path)
     # -S and the explicit path keep an editable install of the tree out of the way.

@@ -24,8 +24,9 @@ def _load() -> None:
         # Where every symbol happens to be found, it would load, and read torch's objects wrongly.
         raise ImportError(
             f"torch_sigmoid_ext: {LIBRARY.name} was built for torch {version}, and this is torch "
-            f"{torch.__version__}; a build fits one torch version only. Build it again for this "
-            f"one: {_REBUILD}."
+            f"{torch.__version__}; a build fits one torch version only: get that torch by "
+            f"`pip install 'torch=={_minor(version)}.*'`, or build it again for this one by "
+            f"{_REBUILD}."
         )
     if torch._C._dispatch_has_kernel("torch_sigmoid_ext::sigmoid") and not _is_loaded():
         # Registering the same operators twice ends the process.

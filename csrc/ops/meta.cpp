@@ -9,6 +9,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -37,19 +38,19 @@ using Strides = std::vector<c10::SymInt>;
 // The operand's strides in a result of these sizes: 0 along what it is broadcast over, or lacks.
 Strides broadcast_strides(const at::Tensor& operand, c10::SymIntArrayRef sizes) {
   Strides strides(sizes.size(), 0);
-  const auto lacking = static_cast<std::int64_t>(sizes.size()) - operand.dim();
-  for (std::int64_t i = 0; i < operand.dim(); ++i) {
-    const auto& size = sizes[i + lacking];
-    if (holds(operand.sym_size(i).sym_eq(1)) && !holds(size.sym_eq(1))) continue;
-    strides[i + lacking] = operand.sym_stride(i);
+  const c10::SymIntArrayRef own = operand.sym_sizes(), own_strides = operand.sym_strides();
+  const std::size_t lacking = sizes.size() - own.size();
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    if (holds(own[i].sym_eq(1)) && !holds(sizes[i + lacking].sym_eq(1))) continue;
+    strides[i + lacking] = own_strides[i];
   }
   return strides;
 }
 
 // Whether dimension a lies inside of b (-1), outside (1), or no operand tells (0): the first that tells
 // them apart by stride decides, equal strides by size.
-int compare(const std::vector<Strides>& operands, c10::SymIntArrayRef sizes, std::int64_t a,
-            std::int64_t b) {
+int compare(const std::vector<Strides>& operands, c10::SymIntArrayRef sizes, std::size_t a,
+            std::size_t b) {
   for (const Strides& strides : operands) {
     if (holds(strides[a].sym_eq(0)) || holds(strides[b].sym_eq(0))) continue;
     if (holds(strides[a].sym_eq(strides[b]))) {
@@ -63,14 +64,12 @@ int compare(const std::vector<Strides>& operands, c10::SymIntArrayRef sizes, std
 }
 
 // The dimensions, innermost first: an insertion sort that looks past the pairs of which nothing is known.
-std::vector<std::int64_t> order_of(const std::vector<Strides>& operands,
-                                   c10::SymIntArrayRef sizes) {
-  std::vector<std::int64_t> order(sizes.size());
-  std::iota(order.rbegin(), order.rend(), 0);
-  const auto ndim = static_cast<std::int64_t>(sizes.size());
-  for (std::int64_t i = 1; i < ndim; ++i) {
-    std::int64_t moving = i;
-    for (std::int64_t j = i - 1; j >= 0; --j) {
+std::vector<std::size_t> order_of(const std::vector<Strides>& operands, c10::SymIntArrayRef sizes) {
+  std::vector<std::size_t> order(sizes.size());
+  std::iota(order.rbegin(), order.rend(), std::size_t{0});
+  for (std::size_t i = 1; i < sizes.size(); ++i) {
+    std::size_t moving = i;
+    for (std::size_t j = i; j-- > 0;) {
       const int comparison = compare(operands, sizes, order[j], order[moving]);
       if (comparison < 0) break;
       if (comparison > 0) std::swap(order[j], order[std::exchange(moving, j)]);
@@ -86,11 +85,11 @@ bool are_equal(c10::SymIntArrayRef a, c10::SymIntArrayRef b) {
 
 // Strides without a gap for dimensions in this order. Empty dimensions count as one where nothing was
 // reordered, as in every contiguous tensor.
-Strides packed(c10::SymIntArrayRef sizes, const std::vector<std::int64_t>& order) {
+Strides packed(c10::SymIntArrayRef sizes, const std::vector<std::size_t>& order) {
   Strides strides(sizes.size());
   const bool is_contiguous = std::is_sorted(order.rbegin(), order.rend());
   c10::SymInt next = 1;
-  for (const std::int64_t dimension : order) {
+  for (const std::size_t dimension : order) {
     strides[dimension] = next;
     next = next * (is_contiguous ? sizes[dimension].max(1) : sizes[dimension]);
   }
@@ -99,9 +98,9 @@ Strides packed(c10::SymIntArrayRef sizes, const std::vector<std::int64_t>& order
 
 // Whether these strides are packed, those of dimensions of size 1 aside, which may be any.
 bool is_packed(const Strides& strides, c10::SymIntArrayRef sizes,
-               const std::vector<std::int64_t>& order) {
+               const std::vector<std::size_t>& order) {
   c10::SymInt next = 1;
-  return std::all_of(order.begin(), order.end(), [&](std::int64_t dimension) {
+  return std::all_of(order.begin(), order.end(), [&](std::size_t dimension) {
     if (holds(sizes[dimension].sym_eq(1))) return true;
     const bool fits = holds(strides[dimension].sym_eq(next));
     next = next * sizes[dimension];
@@ -112,8 +111,8 @@ bool is_packed(const Strides& strides, c10::SymIntArrayRef sizes,
 // The strides of the result. Operands of its sizes that are all contiguous, all in channels-last order or
 // all packed in one way give theirs; else their order of dimensions stays.
 Strides result_strides(at::TensorList operands, c10::SymIntArrayRef sizes) {
-  std::vector<std::int64_t> contiguous(sizes.size());
-  std::iota(contiguous.rbegin(), contiguous.rend(), 0);
+  std::vector<std::size_t> contiguous(sizes.size());
+  std::iota(contiguous.rbegin(), contiguous.rend(), std::size_t{0});
   std::vector<Strides> strides;
   bool have_sizes = true, are_contiguous = true, are_channels_last = sizes.size() == 4;
   for (const at::Tensor& operand : operands) {

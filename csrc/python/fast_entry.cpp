@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/jit/frontend/tracer.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -83,7 +84,8 @@ PyObject* sigmoid(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject
   HANDLE_TH_ERRORS
   const Arguments arguments(values, count, keywords);
   if (!arguments.plain) {
-    return PyObject_Vectorcall(sigmoid_entry.function, values, count, keywords);
+    return PyObject_Vectorcall(sigmoid_entry.function, values, static_cast<std::size_t>(count),
+                               keywords);
   }
   const at::Tensor& input = THPVariable_Unpack(arguments.input);
   at::Tensor output;
@@ -103,7 +105,8 @@ PyObject* sigmoid_(PyObject*, PyObject* const* values, Py_ssize_t count, PyObjec
   HANDLE_TH_ERRORS
   const Arguments arguments(values, count, keywords);
   if (!arguments.plain || arguments.has_out) {
-    return PyObject_Vectorcall(sigmoid_inplace_entry.function, values, count, keywords);
+    return PyObject_Vectorcall(sigmoid_inplace_entry.function, values,
+                               static_cast<std::size_t>(count), keywords);
   }
   at::Tensor input = THPVariable_Unpack(arguments.input);
   {

@@ -205,8 +205,9 @@ struct Avx2 {
     return {_mm256_unpacklo_pd(even, odd), _mm256_unpackhi_pd(even, odd)};
   }
   VECTOR_INLINE static Double two_pairs(std::int64_t i, std::int64_t j) {
-    const Double first = _mm256_castpd128_pd256(_mm_load_pd(&kPairs[i].value));
-    return _mm256_insertf128_pd(first, _mm_load_pd(&kPairs[j].value), 1);
+    const Double first =
+        _mm256_castpd128_pd256(_mm_load_pd(&kPairs[static_cast<std::size_t>(i)].value));
+    return _mm256_insertf128_pd(first, _mm_load_pd(&kPairs[static_cast<std::size_t>(j)].value), 1);
   }
   // The bits from 4 up as sign and exponent.
   VECTOR_INLINE static Int exponent_field_above_index(Int index) {

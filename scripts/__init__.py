@@ -1,0 +1,1 @@
+"""Checks of what is handed to other people: wheels, versions of torch, compilers."""
