@@ -204,7 +204,7 @@ def _nothing_to_run(manifest: Manifest, skipped: Mapping[str, Skip]) -> str:
 def export_file(
     module: nn.Module,
     inputs: Sequence[InputSpec],
-    path: Path,
+    path: str | Path,
     *,
     format: str = "onnx",
     lowering: str = "exact",
@@ -222,6 +222,7 @@ def export_file(
     program = Program(
         module, inputs, outputs, lowering, opset, convert=convert, external_data=external_data
     )
+    path = Path(path)
     FORMATS[format].export(program, path)
     return path
 
