@@ -15,8 +15,8 @@ Float32 = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 # As in sigmoid_half_vector.h.
-LOWEST, HIGHEST = np.float32(-94.96), np.float32(80)
-UNIT_EXPONENT = -9
+LOWEST, HIGHEST = np.float32(-92.88), np.float32(80)
+UNIT_EXPONENT = -6
 UNIT = np.float32(2.0**UNIT_EXPONENT)
 
 

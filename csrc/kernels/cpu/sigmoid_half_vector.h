@@ -2,10 +2,10 @@
 //
 //   t = round(-x · log2 e · n) / n           t = k + j/n; n = 8 or 16, as the adapter looks up best
 //   r = x + t · ln 2                         |r| <= ln 2 / 2n
-//   σ = u / (u + 2^(k-9) · T · e^-r),  T = 2^(j/n),  u = 2^-9          no branch on the sign of x
+//   σ = u / (u + 2^(k-6) · T · e^-r),  T = 2^(j/n),  u = 2^-6          no branch on the sign of x
 //
 // u keeps the denominator below 2^128 down to where both types' results are 0. x is clamped to where σ
-// rounds to 0 and 1 in both types; NaN passes. bfloat16's lower limit is -137 ln 2, where 2^(k-9) is
+// rounds to 0 and 1 in both types; NaN passes. bfloat16's lower limit is -134 ln 2, where 2^(k-6) is
 // infinite and the quotient 0: one that is subnormal in float32 takes the divider twice as long.
 //
 // float32 knows σ here to about 2^-22 of itself, and a few of the 65,536 inputs of each type have their σ
@@ -26,15 +26,15 @@
 namespace torch_sigmoid_ext::kernels::cpu {
 
 struct Float16Sigmoid {
-  static constexpr float kLowest = -19.0f;             // below it results are 0
-  static constexpr float kPositive = 0x1.fffffep-10f;  // u for x >= 0
-  static constexpr float kNegative = 0x1.000002p-9f;   // u for x < 0
+  static constexpr float kLowest = -19.0f;            // below it results are 0
+  static constexpr float kPositive = 0x1.fffffep-7f;  // u for x >= 0
+  static constexpr float kNegative = 0x1.000002p-6f;  // u for x < 0
 };
 
 struct BFloat16Sigmoid {
-  static constexpr float kLowest = -94.96f;
-  static constexpr float kPositive = 0x1p-9f;
-  static constexpr float kNegative = 0x1p-9f;
+  static constexpr float kLowest = -92.88f;
+  static constexpr float kPositive = 0x1p-6f;
+  static constexpr float kNegative = 0x1p-6f;
 };
 
 // Io widens 2 · V::kLanes numbers of a 16-bit type to two vectors of float32, and narrows them again; it
@@ -58,10 +58,10 @@ struct SigmoidHalf {
   using Float = typename V::Float;
   using Int = typename V::Int;
 
-  static constexpr float kUnit = 0x1p-9f;
+  static constexpr float kUnit = 0x1p-6f;
   static constexpr int kEntries = sizeof(V::kHalfExp2.table) / sizeof(std::int32_t);
-  // The bits of kShift + t end in n · (t - 9); shifted left by kIndexShift, its exponent field is k - 9.
-  static constexpr float kShift = 1.5f * (1 << 23) / kEntries - 9.0f;
+  // The bits of kShift + t end in n · (t - 6); shifted left by kIndexShift, its exponent field is k - 6.
+  static constexpr float kShift = 1.5f * (1 << 23) / kEntries - 6.0f;
   static constexpr int kIndexShift = 23 - std::countr_zero(static_cast<unsigned>(kEntries));
 
   VECTOR_INLINE static Float sigmoid(Float input) {
@@ -70,7 +70,7 @@ struct SigmoidHalf {
     const Float t = V::sub(shifted, V::set(kShift));
     const Float r = V::fmadd(t, V::set(kLn2HighFloat), x);
     const Int index = V::bits(shifted);
-    // Shifted, the index adds k - 9 to the exponent, and j to the fraction, from which the table has it
+    // Shifted, the index adds k - 6 to the exponent, and j to the fraction, from which the table has it
     // subtracted.
     const Float power = V::as_float(
         V::add(V::lookup(V::kHalfExp2.table, index), V::template shift_left<kIndexShift>(index)));
