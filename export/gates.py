@@ -170,7 +170,9 @@ def _operator(gate: Gate, found: OperatorFindings) -> Iterable[tuple[float, str]
             f"truth{at}",
         )
     off = found.worst_absolute
-    if off and not abs(off.got - off.expected) <= gate.absolute:
+    if off and math.isnan(off.got):
+        yield math.inf, f"NaN for a finite input: {_at(off)}"
+    elif off and abs(off.got - off.expected) > gate.absolute:
         yield abs(off.got - off.expected), f"off by more than {gate.absolute:g}: {_at(off)}"
 
 
