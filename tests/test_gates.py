@@ -96,7 +96,6 @@ def test_premature_zeros_come_first_with_band_expected_and_the_flag_that_mends()
 
 
 @pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("gate", GATES)
 def test_nan_for_a_finite_input_fails_and_is_called_that(gate: str) -> None:
     outputs = right()
     outputs[SWEEP][0] = np.nan
@@ -105,6 +104,7 @@ def test_nan_for_a_finite_input_fails_and_is_called_that(gate: str) -> None:
     assert not any("more than inf" in what for what in said), said
 
 
+@pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize(("x", "wrong"), [(math.nan, 1.0), (math.inf, math.nan), (-math.inf, 0.5)])
 def test_wrong_special_value_fails_every_gate(gate: str, x: float, wrong: float) -> None:
     outputs = right()
