@@ -73,10 +73,11 @@ def cuda_home() -> Path | None:
 
 
 def nvcc_version(home: Path) -> tuple[int, int]:
-    printed = subprocess.run(
-        [home / "bin" / "nvcc", "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    match = re.search(r"release (\d+)\.(\d+)", printed)
+    try:
+        done = subprocess.run([home / "bin" / "nvcc", "--version"], capture_output=True, text=True)
+        match = re.search(r"release (\d+)\.(\d+)", done.stdout)
+    except OSError:
+        match = None
     if not match:
         sys.exit(
             f"{PACKAGE}: expected {home}/bin/nvcc --version to tell its release; set "

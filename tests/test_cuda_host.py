@@ -204,12 +204,13 @@ def test_proof_on_the_host_gave_the_proved_hashes() -> None:
 
 
 def fake_nvcc(home: Path, release: str) -> None:
-    """A toolkit whose compiler says its release and no more."""
+    """A toolkit whose compiler says its release and no more; ``exit``: it fails."""
     (home / "bin").mkdir()
     (home / "include").mkdir()
     (home / "include" / "cuda_runtime.h").touch()
     fake = home / "bin" / "nvcc"
-    fake.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+    says = "exit 1" if "exit" in release else f"echo 'tools, release {release}, V{release}.1'"
+    fake.write_text(f"#!/bin/sh\n{says}\n")
     fake.chmod(0o755)
 
 
@@ -247,6 +248,7 @@ runpy.run_path("setup.py")
         ("", "13.0", "12.8", "expected nvcc 13.0 or a newer 13.x, as torch is built for CUDA 13.0"),
         ("", "12.8", "12.4", "got 12.4"),
         ("1", "12.8", "13.0", "set TORCH_SIGMOID_EXT_CUDA=0 to build without CUDA"),
+        ("1", "13.0", "exit", "nvcc --version to tell its release"),
     ],
 )
 def test_build_that_cannot_go_well_ends_in_one_sentence_before_it_starts(
