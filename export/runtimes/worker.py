@@ -96,7 +96,7 @@ def environment(runtime: Runtime, folder: Path) -> dict[str, str]:
 def confine(runtime: Runtime, folder: Path) -> None:
     """The child's side, before it opens the file: the rest of its life is bounded."""
     limit_memory()
-    if runtime.confined:
+    if getattr(runtime, "confined", False):  # a plug-in may not say
         write_only_in(folder)
 
 
