@@ -71,6 +71,7 @@ def joined(parts: Sequence[Sequence[Array]]) -> list[Array]:
 
 GIVEN = "given"  # in place of a batch: the user's own rows
 ROLES = ("inputs", "eager", "truth")
+MOST_RUNS = 1 << 20
 _OF_GIVEN = ("runs", "threshold", "labels")
 _NAME = re.compile(rf"(\d{{1,9}}|{GIVEN})/({'|'.join((*ROLES, *_OF_GIVEN))})/(\d{{1,6}})")
 
@@ -142,6 +143,8 @@ def _loaded(batch: str, roles: _Roles) -> Sample:
     rows, at_once, *cut = runs.tolist()
     if rows < 0 or at_once < 1 or any(one not in (0, 1) for one in cut):
         raise Untrusted(f"has {rows} given rows in runs of {at_once}")
+    if rows > MOST_RUNS * at_once or (rows > at_once and not any(cut)):
+        raise Untrusted(f"has {rows} given rows in too many runs, of {at_once} each")
     if any(one and (x.ndim == 0 or len(x) != rows) for one, x in zip(cut, inputs, strict=True)):
         raise Untrusted(f"has {rows} given rows, and inputs of another number")
     if thresholds.dtype != np.float64 or thresholds.ndim or not 0 < thresholds < 1:
@@ -171,18 +174,23 @@ def _check_sample(sample: Sample, inputs: Sequence[InputSpec]) -> None:
     given = [str(array.dtype) for array in sample.inputs]
     if given != [spec.dtype for spec in inputs]:
         raise Untrusted(f"{who} with inputs of {', '.join(given) or 'no'} dtypes")
+    for run in sample.runs():  # given rows may take several
+        _check_shapes(who, run, inputs)
+    if not sample.eager or any(not _is_output(array) for array in sample.eager):
+        raise Untrusted(f"{who} with no outputs, or of dtypes that no model gives here")
+    if sample.truth and not _fits_truth(sample.eager, sample.truth):
+        raise Untrusted(f"{who} whose truth is not of its outputs' shapes, or not in float64")
+
+
+def _check_shapes(who: str, arrays: Sequence[Array], inputs: Sequence[InputSpec]) -> None:
     sizes: dict[str, int] = {}
-    for spec, array in zip(inputs, sample.inputs, strict=True):
+    for spec, array in zip(inputs, arrays, strict=True):
         due = [
             sizes.setdefault(d, n) if isinstance(d, str) else d
             for d, n in zip(spec.dims, array.shape, strict=False)
         ]
         if len(spec.dims) != array.ndim or tuple(due) != array.shape:
             raise Untrusted(f"{who} with {spec.name} of the shape {list(array.shape)}")
-    if not sample.eager or any(not _is_output(array) for array in sample.eager):
-        raise Untrusted(f"{who} with no outputs, or of dtypes that no model gives here")
-    if sample.truth and not _fits_truth(sample.eager, sample.truth):
-        raise Untrusted(f"{who} whose truth is not of its outputs' shapes, or not in float64")
 
 
 def _is_output(array: Array) -> bool:

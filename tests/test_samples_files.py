@@ -285,6 +285,8 @@ def test_rows_is_what_is_returned() -> None:
     [
         {"given/runs/0": np.array([3, 0, 1])},
         {"given/runs/0": np.array([3, 3])},
+        {"given/runs/0": np.array([3, 1, 0])},
+        {"given/runs/0": np.array([1 << 40, 1, 1]), "given/inputs/0": np.ones((1 << 40, 0))},
         {"given/runs/0": np.array([[3], [3]])},
         {"given/threshold/0": np.array(np.nan)},
         {"given/threshold/0": np.array("half")},
