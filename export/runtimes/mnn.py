@@ -31,7 +31,13 @@ class Mnn(Packaged):
     imports = "MNN"
     distributions = ("MNN",)
     on_request = True
-    mends: ClassVar = {"function": "export for MNN with --sigmoid native: it has no functions"}
+    mends: ClassVar = {
+        **dict.fromkeys(
+            ("native", "stable", "exact"),
+            "no lowering mends it: keep NaN and infinities from MNN, or take another runtime",
+        ),
+        "function": "export for MNN with --sigmoid native: it has no functions",
+    }
 
     def load(self, path: Path) -> Run:
         import MNN.expr

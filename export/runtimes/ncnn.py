@@ -27,7 +27,11 @@ class Ncnn(Packaged):
     distributions = ("ncnn",)
     converter = "pnnx"
     on_request = True
-    mends = dict.fromkeys(("exact", "stable", "function"), "export for ncnn with --sigmoid native")
+    mends = dict.fromkeys(
+        ("exact", "stable", "function"), "export for ncnn with --sigmoid native"
+    ) | {
+        "native": "no lowering mends it: keep NaN and infinities from ncnn, or take another runtime"
+    }
 
     def load(self, path: Path) -> Run:
         import ncnn

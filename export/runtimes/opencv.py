@@ -26,7 +26,12 @@ class OpenCv(Packaged):
         *("opencv-contrib-python-headless", "opencv-contrib-python"),
     )
     on_request = True
-    mends: ClassVar = {"function": "export for OpenCV with --sigmoid exact and --gate portable"}
+    mends: ClassVar = {
+        **dict.fromkeys(
+            ("native", "stable", "exact"), "use --gate portable for it: OpenCV flushes subnormals"
+        ),
+        "function": "export for OpenCV with --sigmoid exact and --gate portable",
+    }
 
     def load(self, path: Path) -> Run:
         import cv2
