@@ -44,7 +44,7 @@ struct FastFloat32Block {
     for (int v = 0; v < kVectors; ++v) {
       y[v] = Fast::normal(V::load(input + v * V::kLanes), least);
     }
-    if (__builtin_expect(V::any_below(least, Fast::kLeastNormal), 0)) return false;
+    if (__builtin_expect(Fast::Index::any_below(least, Fast::Index::kLeastNormal), 0)) return false;
     for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, y[v]);
     return true;
   }

@@ -37,6 +37,26 @@ struct Exp2Index {
     return V::fmadd(x, V::set(kLog2EFloat), V::set(kShift));
   }
 
+  // The bits of kShift + t from where results are subnormal, and from where they are normal again; each half a
+  // binade from the next, as kUnderflow: the rounding mode may be another.
+  static constexpr int kLeastSubnormal = of(-150.5f);
+  static constexpr int kLeastNormal = of(-125.5f);
+
+  // x, clamped to where 2^(k + kUp) is 0, and so is the result, and to where that is 1.
+  VECTOR_INLINE static typename V::Float clamp(typename V::Float x) {
+    constexpr float kUnderflow = (0.5f - static_cast<float>(127 + kUp)) * kLn2HighFloat;
+    return V::clamp(x, kUnderflow, kFloat32One);
+  }
+
+  // The least of `least` and of how far kShift + t of clamped inputs lies above kLeastSubnormal. Of
+  // results that are 0 that is a great number.
+  VECTOR_INLINE static typename V::Int lower(typename V::Int least, typename V::Float shifted) {
+    return V::min_unsigned(least, V::sub(V::bits(shifted), V::set_int(kLeastSubnormal)));
+  }
+  VECTOR_INLINE static bool any_below(typename V::Int least, int limit) {
+    return V::any_below(least, limit - kLeastSubnormal);
+  }
+
   VECTOR_INLINE static typename V::Float scale(typename V::Int index) {
     return V::template exponent_field<23 - kBits>(index);
   }

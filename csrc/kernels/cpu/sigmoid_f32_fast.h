@@ -37,17 +37,15 @@ class SigmoidFloat32Fast {
     return V::div(d.scale, d.value);
   }
 
-  // For every x but those of subnormal results: in `least`, less than kLeastNormal for these. With the
-  // same bits as narrow() where that takes it.
+  // For every x but those of subnormal results, which `least` tells. With the same bits as narrow() where
+  // that takes it.
   VECTOR_INLINE static Float normal(Float input, Int& least) {
-    // Clamped to where 2^(k + kUp) is 0, and so is the result.
-    const Float x = V::clamp(input, kUnderflow, kFloat32One);
+    const Float x = Index::clamp(input);
     const Float shifted = Index::shift(x);
-    least = V::min_unsigned(least, V::sub(V::bits(shifted), V::set_int(kLeastSubnormal)));
+    least = Index::lower(least, shifted);
     const Denominator d = denominate(x, shifted);
     return V::div(d.scale, d.value);
   }
-  static constexpr int kLeastNormal = Index::of(-125.5f) - Index::of(-150.5f);
 
   // For every x; where narrow() takes it, with the same bits. How subnormal results come about is
   // told in sigmoid_f32_vector.h.
@@ -64,10 +62,6 @@ class SigmoidFloat32Fast {
   }
 
  private:
-  static constexpr int kLeastSubnormal = Index::of(-150.5f);
-  // Half a binade from the next, as the limits of t: the rounding mode may be another.
-  static constexpr float kUnderflow = (0.5f - static_cast<float>(127 + Index::kUp)) * kLn2HighFloat;
-
   VECTOR_INLINE static Denominator denominate(Float x, Float shifted) {
     const Float t = V::sub(shifted, V::set(Index::kShift));
     const Int index = V::bits(shifted);

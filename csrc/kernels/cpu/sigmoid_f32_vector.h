@@ -133,14 +133,13 @@ class SigmoidFloat32 {
     Denominator denominators[kVectors];
     Int least = V::set_int(-1);
     for (int v = 0; v < kVectors; ++v) {
-      // Clamped to where 2^(k + kUp) is 0, and so is the result.
-      const Float x = V::clamp(V::load(input + v * V::kLanes), kUnderflow, kFloat32One);
+      const Float x = Index::clamp(V::load(input + v * V::kLanes));
       const Float shifted = Index::shift(x);
-      least = V::min_unsigned(least, V::sub(V::bits(shifted), V::set_int(kLeastSubnormal)));
+      least = Index::lower(least, shifted);
       denominators[v] = denominate<kRange>(x, shifted);
     }
-    constexpr int kLeast = kRange == kNarrow ? kLeastNarrow : kLeastNormal;
-    if (__builtin_expect(V::any_below(least, kLeast - kLeastSubnormal), 0)) return false;
+    constexpr int kLeast = kRange == kNarrow ? Index::kInside : Index::kLeastNormal;
+    if (__builtin_expect(Index::any_below(least, kLeast), 0)) return false;
     constexpr float kEpsilon = kRange == kNarrow ? V::kEpsilon : V::kWideEpsilon;
     Float results[kVectors];
     Int doubts[kVectors];
@@ -155,11 +154,6 @@ class SigmoidFloat32 {
   // Of t; -126 itself can come with a subnormal result.
   static constexpr int kLeastLow = LowIndex::of(-125.5f);
   static constexpr int kGreatestLow = LowIndex::of(-24.5f);
-  static constexpr int kLeastSubnormal = Index::of(-150.5f);
-  static constexpr int kLeastNormal = Index::of(-125.5f);
-  static constexpr int kLeastNarrow = Index::kInside;
-  // Of x; half a binade from the next, as the limits above: the rounding mode may be another.
-  static constexpr float kUnderflow = (0.5f - static_cast<float>(127 + Index::kUp)) * kLn2HighFloat;
 
   struct Denominator {
     Float scale;      // 2^(k + kUp)
