@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -17,3 +18,8 @@ def fresh_inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         folder = tmp_path_factory.mktemp("inductor")
         environment.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
         yield
+
+
+def pytest_runtest_setup() -> None:
+    """The weights and inputs of a test are the same in every run, whatever ran before it."""
+    torch.manual_seed(0)

@@ -7,11 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from torch_sigmoid_ext import SimpleNN, sigmoid
 from torch_sigmoid_ext.export import ulp
 from torch_sigmoid_ext.export.findings import CaseFindings, Deviation, Failure, RuntimeFindings
 from torch_sigmoid_ext.export.formats import TORCHS
 from torch_sigmoid_ext.export.gates import GATES, judge
+from torch_sigmoid_ext.export.model import InputSpec
+from torch_sigmoid_ext.export.samples import make_samples
+from torch_sigmoid_ext.export.verify import measure_case
 
 WHOLE = ulp.Probe.of("float32")
 SWEPT = np.union1d(WHOLE.sweep[::40], -WHOLE.sweep[::40])  # enough to judge by, in pairs x and -x
@@ -160,6 +165,39 @@ def test_model_may_err_four_times_as_much_as_eager_or_8_ulp(
         assert "batch 4" in found[0].what and "expected 0.25, got 0.26" in found[0].what
         torchs = judge(GATES["strict"], model(max_ulp=error, eager_ulp=eager), swept=TORCHS)
         assert "--convert" in torchs[0].mend and found[0].mend == ""
+
+
+@pytest.mark.parametrize(("given", "passes"), [(False, True), (True, False)])
+def test_one_lucky_row_of_eager_is_no_yardstick(given: bool, passes: bool) -> None:
+    """Another batch shows what the model's Linear amplifies; the user's own rows do not."""
+    large = replace(CASE, batch=1024, max_ulp=99, eager_ulp=140, given=given)
+    one = replace(CASE, batch=1, max_ulp=22.7, eager_ulp=5.3)
+    found = judge(GATES["strict"], replace(findings(right()), cases=[one, large]))
+    assert (found == []) is passes
+    one = replace(one, max_ulp=561)
+    [failure] = judge(
+        GATES["strict"], replace(findings(right()), cases=[one, replace(large, given=False)])
+    )
+    assert "batch 1" in failure.what and "560 is allowed" in failure.what
+    assert "(eager: 140)" in failure.what
+
+
+def test_models_summed_in_another_order_pass_strict_whatever_their_weights() -> None:
+    """A Linear sums in an order of the runtime's own; the sigmoid is the same."""
+    inputs = [InputSpec.parse("input=float32[batch,3]")]
+    lucky = 0
+    for seed in range(100):
+        torch.manual_seed(seed)
+        model = SimpleNN()
+        weight, bias = (parameter.detach() for parameter in model.parameters())
+        cases = []
+        for sample in make_samples(model, inputs)[0]:
+            [x] = (torch.from_numpy(array)[:, None] for array in sample.inputs)
+            last_first = ((x * weight)[..., 2] + (x * weight)[..., 1]) + (x * weight)[..., 0] + bias
+            cases.append(measure_case(sample, [sigmoid(last_first).numpy()]))
+        assert judge(GATES["strict"], replace(findings(right()), cases=cases)) == [], seed
+        lucky += any(case.max_ulp > max(4 * case.eager_ulp, 8) for case in cases)
+    assert lucky, "eager's own error on a single row would have refused none: the test is too weak"
 
 
 @pytest.mark.parametrize("gate", GATES)
