@@ -14,4 +14,7 @@ double sigmoid_scalar(double input);
 Complex<float> sigmoid_scalar(Complex<float> input);
 Complex<double> sigmoid_scalar(Complex<double> input);
 
+// σ(input) as float32, from what a kernel of double precision makes of it.
+float rounded_scalar(float input, double sigmoid);
+
 }  // namespace torch_sigmoid_ext::kernels::cpu

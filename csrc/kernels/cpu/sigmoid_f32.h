@@ -1,6 +1,6 @@
 // σ(x) = 1 / (1 + e^-x), float32, correctly rounded.
 //
-// The double core decides the rounding of every float32 but for two groups:
+// The double core decides the rounding of every float32, as does the float64 kernel, but for two groups:
 //   |x| < 2^-11         σ = 1/2 + x/4 - x³/48 ... lies as near as 2^-76 to a tie whenever 1/2 + x/4 is
 //                       one. A slope a hair under 1/4 falls on the right side of all of them: the cubic
 //                       term always pulls towards 1/2. (With 2^-10 as the limit, 1,125 come out wrong.)
@@ -26,11 +26,17 @@ KERNEL_INLINE float round_to_float(double y) {
       static_cast<std::uint32_t>((y * 0x1p149 + kRoundToInteger) - kRoundToInteger));
 }
 
-KERNEL_INLINE float sigmoid(float input) {
+// σ(input), of which `sigmoid` is what the double core, or sigmoid_f64.h, makes.
+KERNEL_INLINE float rounded(float input, double sigmoid) {
   const double x = input;
   const double near_zero = 0.5 + x * 0x1.ffffff8p-3;  // exact product; the slope is (1 - 2^-26) / 4
-  const double y = std::fabs(x) < kNearZero ? near_zero : sigmoid_core(x);
+  const double y = std::fabs(x) < kNearZero ? near_zero : sigmoid;
   return input == kHardestInput ? kHardestOutput : round_to_float(y);
+}
+
+KERNEL_INLINE float sigmoid(float input) {
+  const double x = input;
+  return rounded(input, std::fabs(x) < kNearZero ? 0.5 : sigmoid_core(x));
 }
 
 }  // namespace torch_sigmoid_ext::kernels::cpu

@@ -19,12 +19,13 @@
 //   in all, if every one were at its worst at once             2^-34.88    2^-33.18
 //
 // Rounding test (Ziv): y · (1 + e + ε) and y · (1 + e - ε) are the same float unless σ lies within ε of
-// a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the double core. ε is the
+// a rounding boundary; those lanes, up to 0.3 % of random inputs, go to the float64 kernel. ε is the
 // adapter's, since the estimate is; the bits of a result do not depend on it, nor on the estimate.
 //
 // block() takes x from about -20 to 23, and capped_block() also those whose σ is 0 or 1, infinities, and
 // NaN. The others take more, with the second ε:
 //   low_block()     x from -87 to -17: σ = e^x (1 - e^x), no quotient
+//   negative_block()  x from -87 to -0.4: 2^k is less than T, and its loss in 2^k + T known at once
 //   normal_block()  every x but those of subnormal results. 2^k may be below the last bit of T: its
 //                   exact loss is added to l after the cancellation
 //   wide_block()    every x. Subnormal results (x < -87.3365) are multiples of g = 2^(-149 - k): with
@@ -36,7 +37,7 @@
 //   y · e rounded, twice                                       2^-36.02    2^-35.03
 //   in all, with the first four lines above                    2^-33.98    2^-32.35
 //
-// and low_block(), with the third, fourth and sixth line:
+// negative_block() is within that as well. And low_block(), with the third, fourth and sixth line:
 //
 //   the low part rounded with ε                                2^-38.0     2^-36.0
 //   (e^x)² and e^x · r² / 2, which are left away               2^-38.5     2^-36.5
@@ -49,6 +50,7 @@
 #include "exp2_index.h"
 #include "saturate.h"
 #include "scalar.h"
+#include "sigmoid_f64.h"
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
@@ -60,13 +62,55 @@ class SigmoidFloat32 {
   using LowIndex = Exp2Index<V, V::kEntries, 0>;
 
  public:
-  // The blocks return false, and have written nothing, where an input is out of their range. `output`
-  // may be `input`.
   static constexpr int kVectors = 4;  // in flight, to hide each other's latency
   static constexpr int kBlock = kVectors * V::kLanes;
   static constexpr bool kInterleaved = V::kManyRegisters;
 
-  VECTOR_INLINE static bool block(const float* input, float* output) {
+  // The lanes in doubt of many blocks: decided one by one as they come, each would be waited for.
+  class Later {
+   public:
+    bool full() const { return count_ >= kFull; }
+
+    // A function apart, and a small one: the loop around the blocks keeps its registers.
+    __attribute__((noinline, cold)) void put(const float* input, float* output,
+                                             std::uint64_t lanes) {
+      int count = count_;
+      for (; lanes != 0; lanes &= lanes - 1, ++count) {
+        const int lane = __builtin_ctzll(lanes);
+        inputs_[count] = input[lane];
+        outputs_[count] = output + lane;
+      }
+      count_ = count;
+    }
+
+    VECTOR_INLINE void settle() {
+      if (count_ != 0) settle_all();
+    }
+
+   private:
+    static constexpr int kFull = 128;
+    static constexpr int kMost = kFull - 1 + kBlock;
+
+    __attribute__((noinline)) void settle_all() {
+      for (int i = count_; i % V::kDoubles != 0; ++i) inputs_[i] = 0.0;
+      alignas(64) double results[kMost + V::kDoubles];
+      for (int i = 0; i < count_; i += V::kDoubles) {
+        V::store(results + i, SigmoidFloat64<V>::wide(V::load(inputs_ + i)));
+      }
+      for (int i = 0; i < count_; ++i) {
+        *outputs_[i] = rounded_scalar(static_cast<float>(inputs_[i]), results[i]);
+      }
+      count_ = 0;
+    }
+
+    int count_ = 0;
+    alignas(64) double inputs_[kMost + V::kDoubles];
+    float* outputs_[kMost];
+  };
+
+  // The blocks return false, and have written nothing, where an input is out of their range. `output`
+  // may be `input`.
+  VECTOR_INLINE static bool block(const float* input, float* output, Later& later) {
     Denominator denominators[kVectors];
     Int outside = V::zero();
     for (int v = 0; v < kVectors; ++v) {
@@ -82,19 +126,19 @@ class SigmoidFloat32 {
       const Float y = quotient(denominators[v], V::kEpsilon, doubts[v]);
       results[v] = scaled(y, denominators[v].scale);
     }
-    finish(input, output, results, doubts);
+    finish(input, output, results, doubts, later);
     return true;
   }
 
-  VECTOR_INLINE static bool capped_block(const float* input, float* output) {
-    return clamped_block<kNarrow>(input, output);
+  VECTOR_INLINE static bool capped_block(const float* input, float* output, Later& later) {
+    return clamped_block<kNarrow>(input, output, later);
   }
 
   VECTOR_INLINE static bool saturated_block(const float* input, float* output) {
     return saturate<V, kVectors>(input, output);
   }
 
-  VECTOR_INLINE static bool low_block(const float* input, float* output) {
+  VECTOR_INLINE static bool low_block(const float* input, float* output, Later& later) {
     Float results[kVectors];
     Int doubts[kVectors];
     Int most = V::zero();
@@ -105,15 +149,37 @@ class SigmoidFloat32 {
       results[v] = power(x, shifted, doubts[v]);
     }
     if (__builtin_expect(V::any_above(most, kGreatestLow - kLeastLow), 0)) return false;
-    finish(input, output, results, doubts);
+    finish(input, output, results, doubts, later);
     return true;
   }
 
-  VECTOR_INLINE static bool normal_block(const float* input, float* output) {
-    return clamped_block<kWide>(input, output);
+  VECTOR_INLINE static bool negative_block(const float* input, float* output, Later& later) {
+    Denominator denominators[kVectors];
+    Int most = V::zero();
+    for (int v = 0; v < kVectors; ++v) {
+      const Float x = V::load(input + v * V::kLanes);
+      const Float shifted = Index::shift(x);
+      most = V::max_unsigned(most, V::sub(V::bits(shifted), V::set_int(Index::kLeastNormal)));
+      denominators[v] = denominate<kNegative>(x, shifted);
+    }
+    if (__builtin_expect(V::any_above(most, kGreatestNegative - Index::kLeastNormal), 0)) {
+      return false;
+    }
+    Float results[kVectors];
+    Int doubts[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const Float y = quotient(denominators[v], V::kWideEpsilon, doubts[v]);
+      results[v] = scaled(y, denominators[v].scale);
+    }
+    finish(input, output, results, doubts, later);
+    return true;
   }
 
-  VECTOR_INLINE static void wide_block(const float* input, float* output) {
+  VECTOR_INLINE static bool normal_block(const float* input, float* output, Later& later) {
+    return clamped_block<kWide>(input, output, later);
+  }
+
+  VECTOR_INLINE static void wide_block(const float* input, float* output, Later& later) {
     Float results[kVectors];
     Int doubts[kVectors];
     for (int v = 0; v < kVectors; ++v) {
@@ -122,14 +188,14 @@ class SigmoidFloat32 {
       const Denominator d = denominate<kWide>(clamped, Index::shift(clamped));
       results[v] = V::where_nan(x, divide_wide(clamped, d, doubts[v]));
     }
-    finish(input, output, results, doubts);
+    finish(input, output, results, doubts, later);
   }
 
  private:
-  enum Range { kNarrow, kWide };
+  enum Range { kNarrow, kNegative, kWide };
 
   template <Range kRange>
-  VECTOR_INLINE static bool clamped_block(const float* input, float* output) {
+  VECTOR_INLINE static bool clamped_block(const float* input, float* output, Later& later) {
     Denominator denominators[kVectors];
     Int least = V::set_int(-1);
     for (int v = 0; v < kVectors; ++v) {
@@ -147,13 +213,14 @@ class SigmoidFloat32 {
       const Float y = quotient(denominators[v], kEpsilon, doubts[v]);
       results[v] = V::mul(y, denominators[v].scale);
     }
-    finish(input, output, results, doubts);
+    finish(input, output, results, doubts, later);
     return true;
   }
 
   // Of t; -126 itself can come with a subnormal result.
   static constexpr int kLeastLow = LowIndex::of(-125.5f);
   static constexpr int kGreatestLow = LowIndex::of(-24.5f);
+  static constexpr int kGreatestNegative = Index::of(-0.5f);
 
   struct Denominator {
     Float scale;      // 2^(k + kUp)
@@ -172,8 +239,8 @@ class SigmoidFloat32 {
 
     const Float sum = V::add(scale, table);
     const Float high = V::fmadd(table, r, sum);
-    const Float greater = V::max(scale, table);
-    const Float lesser = V::min(scale, table);
+    const Float greater = kRange == kNegative ? table : V::max(scale, table);
+    const Float lesser = kRange == kNegative ? scale : V::min(scale, table);
     Float low;
     if constexpr (kRange == kNarrow) {
       // Exact but for the fma: 2^k and T · r, of at most 2^-(kBits + 1.5) · T, span less than 24 bits.
@@ -254,37 +321,14 @@ class SigmoidFloat32 {
   }
 
   VECTOR_INLINE static void finish(const float* input, float* output,
-                                   const Float (&results)[kVectors],
-                                   const Int (&doubts)[kVectors]) {
+                                   const Float (&results)[kVectors], const Int (&doubts)[kVectors],
+                                   Later& later) {
     if (__builtin_expect(V::any_bit(doubts), 0)) {
       std::uint64_t lanes = 0;
       for (int v = 0; v < kVectors; ++v) lanes |= V::nonzero_lanes(doubts[v]) << (v * V::kLanes);
-      const Mended mended = mend(input, lanes);  // before the stores: output may be input
-      for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, results[v]);
-      put(mended, lanes, output);
-      return;
+      later.put(input, output, lanes);  // before the stores: output may be input
     }
     for (int v = 0; v < kVectors; ++v) V::store(output + v * V::kLanes, results[v]);
-  }
-
-  struct Mended {
-    float values[kBlock];
-  };
-
-  // The lanes in doubt, one by one.
-  __attribute__((noinline, cold)) static Mended mend(const float* input, std::uint64_t lanes) {
-    Mended mended;
-    int count = 0;
-    for (; lanes != 0; lanes &= lanes - 1) {
-      mended.values[count++] = sigmoid_scalar(input[__builtin_ctzll(lanes)]);
-    }
-    return mended;
-  }
-
-  __attribute__((noinline, cold)) static void put(const Mended& mended, std::uint64_t lanes,
-                                                  float* output) {
-    int count = 0;
-    for (; lanes != 0; lanes &= lanes - 1) output[__builtin_ctzll(lanes)] = mended.values[count++];
   }
 };
 

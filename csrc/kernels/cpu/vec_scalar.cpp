@@ -175,6 +175,7 @@ void sigmoid_backward_run(const void* grad_output, std::int64_t grad_output_stri
 
 float sigmoid_scalar(float input) { return sigmoid(input); }
 double sigmoid_scalar(double input) { return sigmoid(input); }
+float rounded_scalar(float input, double sigmoid) { return rounded(input, sigmoid); }
 
 const KernelSet& scalar() {
   static constexpr std::array<Sigmoid, kElementTypes> kExact = {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace torch_sigmoid_ext::kernels::cpu {
 
@@ -68,8 +69,24 @@ VECTOR_INLINE constexpr std::int64_t whole_blocks(std::int64_t count, std::int64
 #define VECTOR_INTERLEAVED
 #endif
 
+// What a Kernel's blocks put off, if they do: `settle` is called after the last of them, and wherever it
+// is full. Here, nothing.
+template <class Kernel>
+struct LaterOf {
+  struct type {
+    static constexpr bool full() { return false; }
+    VECTOR_INLINE void settle() {}
+  };
+};
+template <class Kernel>
+  requires requires { typename Kernel::Later; }
+struct LaterOf<Kernel> {
+  using type = typename Kernel::Later;
+};
+
 // Kernel::block(input, output) takes Kernel::kBlock elements of T side by side; output may be input.
-// Where it returns false it has written nothing, and Kernel::wide_block must do the block.
+// Where it returns false it has written nothing, and Kernel::wide_block must do the block. Those of a
+// Kernel that puts off take its Later as well.
 // Each kind of block has a loop of its own, for the compiler to keep that kind's constants at hand.
 template <class Kernel, class T>
 class Runs {
@@ -104,14 +121,14 @@ class Runs {
   static constexpr std::int64_t kLongest = 256 * Kernel::kBlock;
 
   static void blocks(const T* input, T* output, std::int64_t numel) {
-    if constexpr (requires { Kernel::wide_block(input, output); }) {
-      std::int64_t run = kShortest / 2;
+    if constexpr (requires { &Kernel::wide_block; }) {
+      std::int64_t run = kShortest / 4;
       for (std::int64_t i = 0; i < numel;) {
         const std::int64_t usual = take<Kernel::block>(input + i, output + i, numel - i);
         i += usual;
         // What is out of the usual range seldom comes alone: the next blocks are taken as well,
         // and the more of them the longer it goes on.
-        run = usual != 0 ? kShortest : least(2 * run, kLongest);
+        run = usual != 0 ? kShortest : least(4 * run, kLongest);
         const std::int64_t count = least(run, numel - i);
         wide_blocks(input + i, output + i, count);
         i += count;
@@ -123,35 +140,38 @@ class Runs {
 
   // By the quickest path that takes them; one that took none is not tried again.
   static void wide_blocks(const T* input, T* output, std::int64_t numel) {
-    [[maybe_unused]] bool low = true, capped = true, normal = true;
+    [[maybe_unused]] bool low = true, capped = true, negative = true, normal = true;
     for (std::int64_t i = 0; i < numel;) {
-      if constexpr (requires { Kernel::saturated_block(input, output); }) {
+      if constexpr (requires { &Kernel::saturated_block; }) {
         i += take<Kernel::saturated_block>(input + i, output + i, numel - i);
       }
-      if constexpr (requires { Kernel::low_block(input, output); }) {
+      if constexpr (requires { &Kernel::low_block; }) {
         i += attempt<Kernel::low_block>(low, input + i, output + i, numel - i);
       }
-      if constexpr (requires { Kernel::capped_block(input, output); }) {
+      if constexpr (requires { &Kernel::capped_block; }) {
         i += attempt<Kernel::capped_block>(capped, input + i, output + i, numel - i);
       }
-      if constexpr (requires { Kernel::normal_block(input, output); }) {
+      if constexpr (requires { &Kernel::negative_block; }) {
+        i += attempt<Kernel::negative_block>(negative, input + i, output + i, numel - i);
+      }
+      if constexpr (requires { &Kernel::normal_block; }) {
         i += attempt<Kernel::normal_block>(normal, input + i, output + i, numel - i);
       }
       i += take<always<Kernel::wide_block>>(input + i, output + i, least(kShortest, numel - i));
     }
   }
 
-  using Block = bool (*)(const T*, T*);
+  using Later = typename LaterOf<Kernel>::type;
 
   // How many elements the path took, from the first on. `worth_it` becomes false where that is none.
-  template <Block kBlock>
+  template <auto kBlock>
   static std::int64_t attempt(bool& worth_it, const T* input, T* output, std::int64_t numel) {
     const std::int64_t taken = worth_it ? take<kBlock>(input, output, numel) : 0;
     worth_it = taken != 0;
     return taken;
   }
 
-  template <Block kBlock>
+  template <auto kBlock>
   static std::int64_t take(const T* input, T* output, std::int64_t numel) {
     if constexpr (Kernel::kInterleaved) {
       return take_interleaved<kBlock>(input, output, numel);
@@ -160,25 +180,43 @@ class Runs {
     }
   }
 
-  template <Block kBlock>
+  template <auto kBlock>
   VECTOR_INTERLEAVED __attribute__((noinline)) static std::int64_t take_interleaved(
       const T* input, T* output, std::int64_t numel) {
-    std::int64_t i = 0;
-    while (i < numel && kBlock(input + i, output + i)) i += Kernel::kBlock;
-    return i;
+    return take_all<kBlock>(input, output, numel);
   }
 
-  template <Block kBlock>
+  template <auto kBlock>
   __attribute__((noinline)) static std::int64_t take_in_order(const T* input, T* output,
                                                               std::int64_t numel) {
+    return take_all<kBlock>(input, output, numel);
+  }
+
+  template <auto kBlock>
+  VECTOR_INLINE static std::int64_t take_all(const T* input, T* output, std::int64_t numel) {
+    Later later;
     std::int64_t i = 0;
-    while (i < numel && kBlock(input + i, output + i)) i += Kernel::kBlock;
+    for (bool full = true; full; later.settle()) {
+      while (i < numel && !later.full() && call<kBlock>(input + i, output + i, later)) {
+        i += Kernel::kBlock;
+      }
+      full = later.full();
+    }
     return i;
   }
 
-  template <void (*kBlock)(const T*, T*)>
-  VECTOR_INLINE static bool always(const T* input, T* output) {
-    kBlock(input, output);
+  template <auto kBlock>
+  VECTOR_INLINE static auto call(const T* input, T* output, [[maybe_unused]] Later& later) {
+    if constexpr (std::is_invocable_v<decltype(kBlock), const T*, T*, Later&>) {
+      return kBlock(input, output, later);
+    } else {
+      return kBlock(input, output);
+    }
+  }
+
+  template <auto kBlock>
+  VECTOR_INLINE static bool always(const T* input, T* output, Later& later) {
+    call<kBlock>(input, output, later);
     return true;
   }
 };
