@@ -33,16 +33,28 @@ void for_each_chunk(std::uint64_t total, const Work& work) {
   for (auto& thread : threads) thread.join();
 }
 
-// The results of the inputs where each lies beside an infinity: the paths of kernels that take blocks of
-// all kinds are others than those of blocks of neighbours.
+// What stands beside an input, so that its block goes another way than one of neighbours: infinities, and
+// results of which some are tiny and some are not.
 template <class F>
-void run_beside_infinities(torch_sigmoid_ext::kernels::Sigmoid kernel,
-                           const std::vector<typename F::Bits>& inputs,
-                           std::vector<typename F::Bits>& outputs) {
+inline constexpr typename F::Bits kOne = F::kInfinity & (F::kInfinity >> 1);
+template <class F>
+inline constexpr typename F::Bits kCompany[2][2] = {
+    {F::kInfinity, F::kInfinity},
+    {F::kSign | kOne<F>, F::kSign | (kOne<F> + (6u << F::kFractionBits))},  // -1 and -64
+};
+
+// The results of the inputs with one or the other of the company between any two of them.
+template <class F>
+void run_in_company(torch_sigmoid_ext::kernels::Sigmoid kernel,
+                    const std::vector<typename F::Bits>& inputs,
+                    const typename F::Bits (&company)[2], std::vector<typename F::Bits>& outputs) {
   using Bits = typename F::Bits;
   static thread_local std::vector<Bits> pairs;
-  pairs.assign(2 * inputs.size(), F::kInfinity);
-  for (std::size_t i = 0; i < inputs.size(); ++i) pairs[2 * i] = inputs[i];
+  pairs.resize(2 * inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    pairs[2 * i] = inputs[i];
+    pairs[2 * i + 1] = company[i % 2];
+  }
   kernel(pairs.data(), sizeof(Bits), pairs.data(), sizeof(Bits),
          static_cast<std::int64_t>(pairs.size()));
   outputs.resize(inputs.size());
