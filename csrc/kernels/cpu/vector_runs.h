@@ -102,6 +102,12 @@ class Runs {
       from += whole * kDense;
       to += whole * kDense;
       numel -= whole;
+      if (numel > 0 && whole > 0 && from != to) {  // some of the last whole block once more
+        const std::int64_t again = numel - Kernel::kBlock;
+        blocks(reinterpret_cast<const T*>(from) + again, reinterpret_cast<T*>(to) + again,
+               Kernel::kBlock);
+        return;
+      }
     }
     while (numel > 0) {  // the tail, or elements apart
       Buffer<Kernel, T> buffer;
