@@ -220,6 +220,7 @@ def main() -> int:
     wanted = parser.parse_args()
     began = datetime.now(timezone.utc)
     found: list[Line] = []
+    complete = True
     with tempfile.TemporaryDirectory(prefix="torch-sigmoid-ext-") as folder:
         try:
             for line in lines(Trial(Path(folder), wanted.keep), wanted.torch, wanted.python):
@@ -228,9 +229,12 @@ def main() -> int:
         except Failed as error:
             print(error, file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("interrupted: what follows is what was tried before", file=sys.stderr)
+            complete = False
     print(f"{began:%F}, commit {commit()}, {platform.system()} {platform.machine()}\n")
     print(table([HEAD, *(line.cells() for line in found)]))
-    return 1 if any(line.good is False for line in found) else 0
+    return 0 if complete and all(line.good is not False for line in found) else 1
 
 
 if __name__ == "__main__":
