@@ -77,6 +77,7 @@ def _with_infinities(numel: int, edges: Edges) -> Tensor:
 DISTRIBUTIONS: dict[str, Callable[[int, Edges], Tensor]] = {
     NORMAL: lambda numel, edges: torch.randn(numel),
     "N(0,5)": lambda numel, edges: torch.randn(numel) * 5,
+    "N(-20,5)": lambda numel, edges: torch.randn(numel) * 5 - 20,
     "uniform ±10": lambda numel, edges: _between(-10, 10, numel),
     "uniform ±100": lambda numel, edges: _between(-100, 100, numel),
     "all 1": lambda numel, edges: _between(edges.one, edges.one + 50, numel),
