@@ -1,6 +1,7 @@
 # make demo         train SimpleNN on real data, export it, verify the files, write out/demo/report.html
 # make test         every test
 # make fuzz         forged bundles, FUZZ of them (100,000): each opens, or is refused in one line
+# make coverage     every test with its lines counted, of Python and of C++; TESTS adds some (half an hour)
 # make lint         ruff, mypy --strict, clang-format
 # make cuda-check   the CUDA kernels through nvcc, where there is one: no register may spill to memory
 # make test-cuda    the CUDA suite on this machine's GPU, all 2^32 float32 inputs with it; works offline
@@ -14,7 +15,8 @@
 # make gallery      real models through the pipeline, and the pages and reports of docs/gallery (minutes)
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
 # make prove-cuda-host  the CUDA kernels' arithmetic, compiled for the CPU: the same proof (minutes)
-# make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
+# make test-mutations   one thing spoiled at a time, in a copy: the tests must notice each (half an hour)
+# make test-sanitized   kernels and operator under the address, undefined-behaviour and thread sanitizers (minutes)
 # make wheel        a manylinux wheel and an sdist into dist/, built twice, compared, tried in empty environments
 # make test-versions  the operator tests with every promised torch and Python that can be had (an hour, 5 GB)
 # make compilers    the C++ sources by every promised g++ and clang++ that is installed, warnings being errors
@@ -28,8 +30,8 @@ DEMO   ?= out/demo
 SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
 	-o -name '*.py' -o -name '*.toml')
 
-.PHONY: demo test fuzz lint format bench bench-compile bounds docs figures gallery cuda-check test-cuda bench-cuda qemu-check prove \
-	prove-cuda-host test-sanitized wheel test-versions compilers clean
+.PHONY: demo test fuzz coverage lint format bench bench-compile bounds docs figures gallery cuda-check test-cuda bench-cuda qemu-check \
+	prove prove-cuda-host test-mutations test-sanitized wheel test-versions compilers clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -44,6 +46,12 @@ SEED ?= 0
 
 fuzz: $(VENV)/installed
 	$(BIN)/python -W ignore tests/fuzz_bundles.py $(FUZZ) $(SEED)
+
+# Tests to add to what the last run measured, such as tests/test_ulp.py; all of them, from nothing, if empty.
+TESTS ?=
+
+coverage: $(VENV)/installed
+	@$(BIN)/python -m scripts.coverage $(TESTS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -136,12 +144,19 @@ build/test_runs_thread: tests/kernels/test_runs.cpp $(KERNELS) $(KERNEL_HEADERS)
 	mkdir -p build
 	$(KERNEL_BUILD) -O1 -g -fsanitize=thread -o $@ $< $(KERNELS)
 
-test-sanitized: build/test_runs_address build/test_runs_thread
+test-sanitized: build/test_runs_address build/test_runs_thread $(VENV)/installed
 	build/test_runs_address
 	build/test_runs_thread threads
+	$(BIN)/python -m scripts.sanitized
 
-# What these three print is committed: make -s wheel > docs/wheel.txt, and so for docs/versions.txt and
-# docs/compilers.txt.
+# Words for scripts/mutations, such as --list or --only f32-table.
+MUTATIONS ?=
+
+# What these print is committed: make -s wheel > docs/wheel.txt, and so for docs/versions.txt,
+# docs/compilers.txt, docs/coverage.txt and docs/mutations.txt.
+test-mutations: $(VENV)/installed
+	@$(BIN)/python -m scripts.mutations $(MUTATIONS)
+
 wheel: $(VENV)/installed
 	@$(BIN)/python -m scripts.wheel
 

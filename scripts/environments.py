@@ -21,6 +21,7 @@ OPERATOR_TESTS = (
     "test_autograd.py",
     "test_complex.py",
     "test_errors.py",
+    "test_fuzzed_views.py",
     "test_integration.py",
     "test_layouts.py",
     "test_modules.py",

@@ -14,7 +14,9 @@ from truth import (
     FORMATS,
     HARDEST_FLOAT32,
     every_16_bit_input,
+    float32_beside_boundaries,
     float32_of_every_binade,
+    float32_truth,
     float64_of_every_binade,
     rounded,
     true_sigmoid,
@@ -48,14 +50,6 @@ def test_every_16_bit_input_is_correctly_rounded(dtype: torch.dtype, fast: bool)
     )
 
 
-def float32_truth(inputs: torch.Tensor) -> np.ndarray:
-    """σ in numpy's long double, good to 2^-63."""
-    x = inputs.numpy().astype(np.longdouble)
-    with np.errstate(over="ignore", under="ignore"):
-        e = np.exp(-np.abs(x))
-        return np.where(x >= 0, 1, e) / (1 + e)
-
-
 def test_float32_is_correctly_rounded_in_every_binade() -> None:
     # No float32 but the table's first and the near-ties at tiny |x| comes so near to a boundary
     # that long double errs, and those are checked with mpmath below.
@@ -63,6 +57,20 @@ def test_float32_is_correctly_rounded_in_every_binade() -> None:
     inputs = inputs[(inputs.abs() > 2**-11) | (inputs.abs() < 2**-27)]
     expected = float32_truth(inputs).astype(np.float32)
     outputs = torch_sigmoid_ext.sigmoid(inputs).numpy()
+    wrong = np.flatnonzero(outputs != expected)
+    assert wrong.size == 0, (
+        f"{wrong.size} of {len(inputs)} misrounded; first: σ({inputs[wrong[0]].item().hex()}) = "
+        f"{expected[wrong[0]]!r}, got {outputs[wrong[0]]!r}"
+    )
+
+
+def test_float32_is_correctly_rounded_beside_the_boundaries() -> None:
+    ranges = float32_beside_boundaries()
+    inputs = torch.cat(ranges)
+    assert len(inputs) > 1000
+    expected = float32_truth(inputs).astype(np.float32)
+    # Each range by itself, for the path that is the quickest there.
+    outputs = torch.cat([torch_sigmoid_ext.sigmoid(each) for each in ranges]).numpy()
     wrong = np.flatnonzero(outputs != expected)
     assert wrong.size == 0, (
         f"{wrong.size} of {len(inputs)} misrounded; first: σ({inputs[wrong[0]].item().hex()}) = "
@@ -215,8 +223,43 @@ def gradient_questions(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
             as_grads, as_outputs = grads.to(dtype), outputs.to(dtype)
             kept = (as_grads.double() == grads) & (as_outputs.double() == outputs)
             parts.append((as_grads[kept], as_outputs[kept]))
+
+    parts.append(almost_ties(dtype))
     grads, outputs = (torch.cat(part) for part in zip(*parts, strict=True))
     return grads, outputs
+
+
+def almost_ties(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients and outputs of whose products float32 makes ties, since they go on beyond it.
+
+    Those whose grad · y is of one size fill blocks of their own.
+    """
+    precision, _ = FORMATS[dtype]
+    found = torch.tensor(_almost_ties(precision), dtype=torch.float64).repeat(20, 1)
+    a, b, y_exponent = found.t()
+    parts = []
+    for product_exponent in (-124, -120, -116, -112, -100, -30, -8):
+        grads = a * torch.exp2(product_exponent - y_exponent - 2 * precision)
+        kept = grads.to(dtype).double() == grads
+        outputs = b * torch.exp2(y_exponent)
+        parts.append((grads[kept].to(dtype), outputs[kept].to(dtype)))
+    grads, outputs = (torch.cat(part) for part in zip(*parts, strict=True))
+    return grads, outputs
+
+
+def _almost_ties(precision: int) -> list[tuple[int, int, int]]:
+    """(a, b, e) such that a · y · (1 - y), y = b · 2^e, is a tie in its first 24 bits alone."""
+    b = np.arange(2 ** (precision - 1), 2**precision)
+    a = b[:: precision - 7, None]
+    found = []
+    for e in range(-precision - 16, -precision):
+        product = a * b * (2**-e - b)
+        length = np.frexp(product.astype(np.float64))[1].astype(np.int64)
+        half = np.left_shift(1, length - precision - 1)
+        off = np.abs(product % (2 * half) - half)
+        at = np.argwhere((off != 0) & (off < np.left_shift(1, length - 24)))[:20]
+        found += [(int(a[i, 0]), int(b[j]), e) for i, j in at]
+    return found
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

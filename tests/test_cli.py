@@ -322,3 +322,25 @@ def test_help_names_every_choice_and_no_value_for_a_flag(tmp_path: Path) -> None
         for name in names:
             assert re.search(rf"\b{name}\b", shown["export"])
     assert "safetensors" in shown["export"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (OSError(28, "No space left on device"), 2, "cannot go on: [Errno 28] No space left"),
+        (ZeroDivisionError("of ours"), 70, "this is a defect of torch_sigmoid_ext"),
+    ],
+)
+def test_what_nobody_foresaw_is_told_apart_from_a_runtime_outside_the_gate(
+    error: Exception, code: int, says: str, monkeypatch, capsys
+) -> None:
+    def app() -> None:
+        raise error
+
+    monkeypatch.setattr(commands, "app", app)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # pytest's own stay
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == code and f"torch-sigmoid-ext: {says}" in said
+    assert ("ZeroDivisionError: of ours" in said) == (code == 70)

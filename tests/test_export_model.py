@@ -84,6 +84,13 @@ def test_weights_that_do_not_fit_are_named_key_by_key(tmp_path: Path) -> None:
         assert part in str(error.value)
 
 
+def test_weights_of_a_layout_that_the_model_s_cannot_take_are_refused(tmp_path: Path) -> None:
+    state = torch_sigmoid_ext.SimpleNN().state_dict()
+    torch.save({**state, "fc1.weight": state["fc1.weight"].to_sparse()}, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match=r"weights\.pt does not fit the model: .*; save it with"):
+        load_model("SimpleNN", tmp_path / "weights.pt")
+
+
 def test_weights_are_known_by_content_and_not_by_name(tmp_path: Path) -> None:
     state = torch_sigmoid_ext.SimpleNN().state_dict()
     safetensors.torch.save_file(state, tmp_path / "weights.pt")

@@ -279,6 +279,18 @@ def test_gradient_of_symbolic_sizes_has_the_shape_and_strides_of_torch_s() -> No
         assert got.stride() == expected.stride()
 
 
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_symbolic_integers_promote_to_the_default_float_type(default: torch.dtype) -> None:
+    integers = torch.arange(6).view(2, 3)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(default)
+        (x,) = symbolic(integers)
+        assert operators.sigmoid(x).dtype == torch.sigmoid(integers).dtype == default
+    finally:
+        torch.set_default_dtype(before)
+
+
 def any_strides(seed: int) -> Tensor:
     """A tensor of up to four dimensions, permuted, sliced and expanded at random."""
     chosen = random.Random(seed)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from truth import DTYPES
 
 import torch_sigmoid_ext
-from torch_sigmoid_ext import sigmoid, sigmoid_
+from torch_sigmoid_ext import Sigmoid, sigmoid, sigmoid_
+
+operators = torch.ops.torch_sigmoid_ext
 
 INTEGERS = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 
@@ -74,7 +78,30 @@ def test_bool_and_integers_promote_to_the_default_float_type(
         torch.set_default_dtype(before)
 
 
-@settings(max_examples=150, deadline=None)
+FORMS: dict[str, Callable[..., Tensor]] = {
+    "sigmoid": sigmoid,
+    "sigmoid_": lambda x, **options: sigmoid_(x.clone(), **options),
+    "out=": lambda x, **options: sigmoid(x, out=torch.empty_like(x), **options),
+    "Sigmoid": lambda x, **options: Sigmoid(**options)(x),
+    "Sigmoid(inplace=True)": lambda x, **options: Sigmoid(inplace=True, **options)(x.clone()),
+    "torch.ops": operators.sigmoid,
+    "torch.ops, in place": lambda x, **options: operators.sigmoid_(x.clone(), **options),
+    "torch.ops, out=": lambda x, **options: operators.sigmoid(
+        x, out=torch.empty_like(x), **options
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_fast_is_another_kernel_in_every_form_and_the_default_of_none(form: str) -> None:
+    x = torch.linspace(-20, 20, 1001)
+    rounded = torch.sigmoid(x.double()).float()
+    assert torch.equal(FORMS[form](x), rounded)
+    assert torch.equal(FORMS[form](x, fast=False), rounded)
+    assert not torch.equal(FORMS[form](x, fast=True), rounded)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_view_gives_the_bits_of_its_contiguous_copy(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(DTYPES))

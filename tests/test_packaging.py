@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -80,6 +83,34 @@ def test_sdist_binds_to_no_one_torch(sdist: Path) -> None:
         assert file is not None
         asked = [line for line in file.read().decode().splitlines() if ": torch>" in line]
     assert asked == ["Requires-Dist: torch>=2.11"]
+
+
+@pytest.fixture
+def backend() -> ModuleType:
+    """The build backend, imported by itself."""
+    place = ROOT / "build_backend" / "backend.py"
+    spec = importlib.util.spec_from_file_location("backend", place)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("present", [set(), {"setuptools", "ninja"}], ids=["empty", "all else"])
+def test_build_asks_for_one_version_of_torch_where_there_is_none(
+    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, present: set[str]
+) -> None:
+    monkeypatch.setattr(backend, "_has", lambda name, major=0: name in present)
+    asked = backend.get_requires_for_build_wheel()
+    assert len([one for one in asked if re.fullmatch(r"torch==\d+\.\d+\.\d+", one)]) == 1
+    assert {re.split("[=>]", one)[0] for one in asked} == {"torch", "setuptools", "ninja"} - present
+
+
+def test_build_takes_the_torch_that_is_there(
+    backend: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_has", lambda name, major=0: name == "torch")
+    assert not [one for one in backend.get_requires_for_build_wheel() if "torch" in one]
 
 
 def test_sdist_is_the_same_bytes_wherever_and_whenever_it_is_built(

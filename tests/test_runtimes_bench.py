@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from runtime_packages import make_bundle, make_package, run_command
 from torch_sigmoid_ext.export import bench
 from torch_sigmoid_ext.export.bench import Timing, costs, duration, markdown
 from torch_sigmoid_ext.export.errors import NotInstalled, UsageError
+from torch_sigmoid_ext.export.model import InputSpec
 from torch_sigmoid_ext.export.runtimes import timing
+from torch_sigmoid_ext.export.runtimes.reference import Reference
 from torch_sigmoid_ext.export.runtimes.timing import seconds_a_call
 
 DIES = """
@@ -149,3 +153,35 @@ def test_program_of_its_own_is_timed_by_its_own_clock() -> None:
             return np.array([seconds, 2 * seconds])
 
     assert seconds_a_call(Run(), [], 0.5) == [0.5, 1.0]
+
+
+def test_server_loads_once_and_answers_turn_by_turn(
+    bundles: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """In this process: one of its own is killed when its turns are over, with all it could tell."""
+    confined: list[Path] = []
+    monkeypatch.setattr(timing, "confine", lambda runtime, folder: confined.append(folder))
+    batches = [[np.ones((rows, 3), np.float32)] for rows in (1, 2)]
+    timing.write_request(tmp_path, Reference(), bundles / "exact" / "model.onnx", batches)
+    turns_in, turns_out = os.pipe()
+    answers_in, answers_out = os.pipe()
+    for batch in (1, 0):
+        os.write(turns_out, f"{json.dumps({'batch': batch, 'seconds': 0.0})}\n".encode())
+    os.close(turns_out)
+    timing._serve(tmp_path, turns_in, answers_out)
+    with os.fdopen(answers_in) as answers:
+        ready, *times = [json.loads(line) for line in answers]
+    assert ready == [] and [len(calls) for calls in times] == [1, 1]
+    assert all(seconds > 0 for calls in times for seconds in calls)
+    assert confined == [tmp_path]
+    assert (tmp_path / "doing.txt").read_text() == "running float32[1, 3]"
+
+
+def test_fixed_batch_is_the_one_that_is_timed() -> None:
+    fixed = SimpleNamespace(inputs=[InputSpec.parse("x=float32[4,3]")])
+    assert bench._batches([fixed], None) == bench._batches([fixed], [4]) == [4]
+    with pytest.raises(UsageError, match="expected --batch 4, which the model is exported for"):
+        bench._batches([fixed], [1, 4])
+    other = SimpleNamespace(inputs=[InputSpec.parse("x=float32[5,3]")])
+    with pytest.raises(UsageError, match="expected --batch 4, 5"):
+        bench._batches([fixed, other], None)

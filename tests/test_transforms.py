@@ -328,6 +328,13 @@ def overwritten_by_ours(_: Function, overwrite: Function) -> None:
     y.sum().backward()
 
 
+def overwritten_by_out(function: Function, _: Function) -> None:
+    y = leaf(3).exp()
+    with torch.no_grad():
+        function(points(3), out=y)
+    y.sum().backward()
+
+
 def overwritten_leaf(_: Function, overwrite: Function) -> None:
     overwrite(leaf(3))
 
@@ -365,6 +372,7 @@ def saved_inference_tensor(function: Function, _: Function) -> None:
         second_backward,
         overwritten_result,
         overwritten_by_ours,
+        overwritten_by_out,
         overwritten_leaf,
         overwritten_view_of_a_leaf,
         overwritten_one_of_many_views,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import mpmath
+import numpy as np
 import torch
 from hard_cases import HARD_CASES
 from mpmath import mp, mpf
@@ -77,3 +79,37 @@ def float64_of_every_binade(per_binade: int, seed: int = 0) -> torch.Tensor:
     spread = torch.rand(4000, generator=generator, dtype=torch.float64) * 790 - 750
     tail = torch.rand(2000, generator=generator, dtype=torch.float64) * -40 - 706
     return torch.cat([values, -values, spread, tail])
+
+
+def float32_truth(inputs: torch.Tensor) -> np.ndarray:
+    """σ in numpy's long double, good to 2^-63."""
+    x = inputs.numpy().astype(np.longdouble)
+    with np.errstate(over="ignore", under="ignore"):
+        e = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1, e) / (1 + e)
+
+
+# Of inputs, and how near, in spacings of the results, these lie to the middle between two: near 0
+# they pass tie upon tie, at a distance of x³/48.
+BESIDE = (
+    *((low, high, 2.0**-14) for low, high in ((-104, -87), (-88, -16), (-17, 17), (-1, 1))),
+    (-(2.0**-9), 2.0**-9, 2.0**-11),
+)
+
+
+@functools.cache
+def float32_beside_boundaries() -> list[torch.Tensor]:
+    """Float32s whose σ lies beside the middle between two of them, by ranges.
+
+    A kernel that is less sure of its rounding than it believes gets half of these wrong. Of random
+    ones one in 8192 is such a one, where σ has its 24 bits.
+    """
+    generator = torch.Generator().manual_seed(0)
+    chosen = []
+    for low, high, within in BESIDE:
+        inputs = torch.rand(1 << 21, generator=generator, dtype=torch.float64) * (high - low) + low
+        inputs = inputs[inputs.abs() > 2**-11].float()  # below, others ask
+        value = torch.sigmoid(inputs.double())  # good enough to find them
+        units = value * torch.exp2(24 - torch.frexp(value).exponent.clamp(min=-125).double())
+        chosen.append(inputs[(units.frac() - 0.5).abs() < within])
+    return chosen
