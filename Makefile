@@ -16,7 +16,8 @@
 # make prove        every float32, float16 and bfloat16 input against an independent reference (minutes)
 # make prove-cuda-host  the CUDA kernels' arithmetic, compiled for the CPU: the same proof (minutes)
 # make test-mutations   one thing spoiled at a time, in a copy: the tests must notice each (half an hour)
-# make test-sanitized   kernels and operator under the address, undefined-behaviour and thread sanitizers (minutes)
+# make test-sanitized   the kernels under the address, undefined-behaviour and thread sanitizers
+# make test-sanitized-operator  the same of the operator, from Python to the kernels (minutes)
 # make wheel        a manylinux wheel and an sdist into dist/, built twice, compared, tried in empty environments
 # make test-versions  the operator tests with every promised torch and Python that can be had (an hour, 5 GB)
 # make compilers    the C++ sources by every promised g++ and clang++ that is installed, warnings being errors
@@ -31,7 +32,7 @@ SOURCES := $(shell find csrc build_backend setup.py pyproject.toml -name '*.cpp'
 	-o -name '*.py' -o -name '*.toml')
 
 .PHONY: demo test fuzz coverage lint format bench bench-compile bounds docs figures gallery cuda-check test-cuda bench-cuda qemu-check \
-	prove prove-cuda-host test-mutations test-sanitized wheel test-versions compilers clean
+	prove prove-cuda-host test-mutations test-sanitized test-sanitized-operator wheel test-versions compilers clean
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -144,9 +145,11 @@ build/test_runs_thread: tests/kernels/test_runs.cpp $(KERNELS) $(KERNEL_HEADERS)
 	mkdir -p build
 	$(KERNEL_BUILD) -O1 -g -fsanitize=thread -o $@ $< $(KERNELS)
 
-test-sanitized: build/test_runs_address build/test_runs_thread $(VENV)/installed
+test-sanitized: build/test_runs_address build/test_runs_thread
 	build/test_runs_address
 	build/test_runs_thread threads
+
+test-sanitized-operator: $(VENV)/installed
 	$(BIN)/python -m scripts.sanitized
 
 # Words for scripts/mutations, such as --list or --only f32-table.

@@ -1,4 +1,4 @@
-"""The operator under sanitizers, from Python to the kernels: `make test-sanitized` ends with it.
+"""The operator under sanitizers, from Python to the kernels: `make test-sanitized-operator`.
 
 The package is built in build/sanitized with -fsanitize=address,undefined, then with
 -fsanitize=thread; the sanitizer's library is loaded before the interpreter's. torch and Python stay
