@@ -271,6 +271,9 @@ def test_gradient_of_symbolic_sizes_has_the_shape_and_strides_of_torch_s() -> No
         (x[:, ::2], x[:, ::2]),
         (x.t().contiguous().t(), x),
         (zero.expand(x.shape), x.t().contiguous().t()),
+        (x, x[:1]),
+        (x, x[0]),
+        (x, zero),
     ]
     for grad, output in pairs:
         got = operators.sigmoid_backward(grad, output)
@@ -289,6 +292,14 @@ def test_symbolic_integers_promote_to_the_default_float_type(default: torch.dtyp
         assert operators.sigmoid(x).dtype == torch.sigmoid(integers).dtype == default
     finally:
         torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("format", [torch.channels_last, torch.contiguous_format])
+def test_symbolic_images_keep_their_memory_format(format: torch.memory_format) -> None:
+    image = torch.randn(2, 3, 4, 5).contiguous(memory_format=format)
+    (x,) = symbolic(image)
+    for result in (operators.sigmoid(x), operators.sigmoid_backward(x, x)):
+        assert result.stride() == torch.sigmoid(image).stride()
 
 
 def any_strides(seed: int) -> Tensor:
