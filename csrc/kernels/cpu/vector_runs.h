@@ -147,7 +147,9 @@ class Runs {
   // By the quickest path that takes them; one that took none is not tried again.
   static void wide_blocks(const T* input, T* output, std::int64_t numel) {
     [[maybe_unused]] bool low = true, capped = true, negative = true, normal = true;
-    for (std::int64_t i = 0, wide = kShortest; i < numel; wide = least(2 * wide, kLongest)) {
+    std::int64_t wide = kShortest / 2;
+    for (std::int64_t i = 0; i < numel;) {
+      const std::int64_t before = i;
       if constexpr (requires { &Kernel::saturated_block; }) {
         i += take<Kernel::saturated_block>(input + i, output + i, numel - i);
       }
@@ -163,6 +165,7 @@ class Runs {
       if constexpr (requires { &Kernel::normal_block; }) {
         i += attempt<Kernel::normal_block>(normal, input + i, output + i, numel - i);
       }
+      wide = i != before ? kShortest : least(2 * wide, kLongest);
       i += take<always<Kernel::wide_block>>(input + i, output + i, least(wide, numel - i));
     }
   }
