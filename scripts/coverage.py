@@ -175,28 +175,32 @@ their nature: adapters of runtimes that are not installed here; what is done by 
 killed; copies of the package that tests break on purpose; what another torch or libc would need."""
 
 
+def share_of(files: Sequence[File]) -> float:
+    return percent(sum(f.lines for f in files), sum(len(f.missed) for f in files))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Lines that the tests run, of Python and of C++.")
     parser.add_argument("tests", nargs="*", help="tests to add; none: all of them, from nothing")
     tests = parser.parse_args().tests
     began = datetime.now(timezone.utc)
-    if not tests:
+    if tests:
+        passed, good = measure_python(tests)
+        passed, passed_cpp = f"some tests ({passed}), added to those before", "as measured before"
+    else:
         shutil.rmtree(DATA, ignore_errors=True)
-    passed, good = measure_python(tests or ["tests"])
-    cpp_passed, cpp_good = ("as before", True) if tests else measure_cpp()
-    files, least = python_files()
-    share = percent(sum(f.lines for f in files), sum(len(f.missed) for f in files))
-    cpp = cpp_files()
+        (passed, good), (passed_cpp, good_cpp) = measure_python(["tests"]), measure_cpp()
+        passed, good = f"every test ({passed})", good and good_cpp
+    (files, least), cpp = python_files(), cpp_files()
 
     print(f"{began:%F}, commit {commit()}")
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
-    print(f"\nPython: the whole suite ({passed}): {share:.2f} %, at least {least:g} asked for\n")
+    print(f"\nPython: {passed}: {share_of(files):.2f} %, at least {least:g} asked for\n")
     print(table_of(files))
-    share_of_cpp = percent(sum(f.lines for f in cpp), sum(len(f.missed) for f in cpp))
-    print(f"\nC++: the operator's tests ({cpp_passed}): {share_of_cpp:.2f} %\n")
+    print(f"\nC++: the operator's tests ({passed_cpp}): {share_of(cpp):.2f} %, not a gate\n")
     print(table_of(cpp))
     print(LEFT_OUT)
-    return 0 if good and cpp_good and share >= least else 1
+    return 0 if good and share_of(files) >= least else 1
 
 
 if __name__ == "__main__":

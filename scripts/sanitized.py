@@ -80,8 +80,10 @@ def work():
         torch.ops.torch_sigmoid_ext.sigmoid_backward(y, y)
     torch.func.vmap(sigmoid)(square)
     torch.autograd.grad(outputs.sum(), leaf, retain_graph=True)
-    (first,) = torch.autograd.grad(sigmoid(leaf).sum(), leaf, create_graph=True)
-    torch.autograd.grad(first.sum(), leaf)
+    # Of a leaf that is shared, torch's own node notes without a lock that it has a parent (node.h).
+    own = leaf.detach().clone().requires_grad_()
+    (first,) = torch.autograd.grad(sigmoid(own).sum(), own, create_graph=True)
+    torch.autograd.grad(first.sum(), own)
 
 at_once(lambda: [work() for _ in range(3)])
 """

@@ -497,6 +497,35 @@ def test_functions_with_a_sigmoid_inside_are_left_and_said_so() -> None:
         assert all("test_convert.py" in use.place and use.remedy for use in report.left)
 
 
+KNOWN, TABLE = torch.zeros(2), [[1.0, 2.0]]
+
+
+class OfAGlobal(nn.Module):
+    """Takes the sigmoid of a tensor that is no attribute, beside a name that cannot be hashed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + KNOWN.sigmoid() + TABLE[0][0]
+
+
+def test_sigmoid_of_a_tensor_outside_of_the_model_is_told_read_or_run() -> None:
+    for arguments in ((), ((torch.zeros(2),),)):
+        (left,) = conversion_report(OfAGlobal(), *arguments).left
+        assert left.name == "Tensor.sigmoid" and "test_convert.py" in left.place
+        (use,) = conversion_report(convert(OfAGlobal()), *arguments).functions
+        assert use.name == "Tensor.sigmoid" and "OfAGlobal.forward" in use.place
+
+
+def test_code_written_at_run_time_is_told_where_it_is_run() -> None:
+    scope = {"F": F}
+    exec("def forward(self, x):\n    return F.silu(x) + x.sigmoid()", scope)
+    model = convert(type("Written", (nn.Module,), {"forward": scope["forward"]})())
+    report = conversion_report(model)
+    assert not report.left and not report.functions  # no source to be read
+    report = conversion_report(model, (torch.zeros(2),))
+    assert [use.name for use in report.left] == ["F.silu"]
+    assert [use.name for use in report.functions] == ["Tensor.sigmoid"]
+
+
 def test_scripted_parts_are_left_and_said_so() -> None:
     scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.Sigmoid()))
     without = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))

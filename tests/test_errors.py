@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from torch_sigmoid_ext import Sigmoid, convert, sigmoid, sigmoid_
+from torch_sigmoid_ext import _C, Sigmoid, convert, sigmoid, sigmoid_
 
 Call = Callable[[], Any]
 
@@ -173,6 +173,37 @@ def test_wrong_out_is_left_untouched() -> None:
     with pytest.raises(RuntimeError):
         sigmoid(torch.zeros(3), out=out)
     assert out.tolist() == [7, 7, 7]
+
+
+def test_out_from_outside_of_a_functionalized_function_is_refused_with_the_remedy() -> None:
+    x, outside = torch.linspace(-9, 9, 3), torch.zeros(3)
+    with pytest.raises(RuntimeError, match="allocate out inside of the function"):
+        torch.func.functionalize(lambda x: sigmoid(x, out=outside))(x)
+    assert outside.tolist() == [0, 0, 0]
+    # With an input from outside, nothing of the call is functionalized: it is made at once.
+    torch.func.functionalize(lambda _: sigmoid(x, out=outside))(x)
+    assert torch.equal(outside, sigmoid(x))
+
+
+class WithoutModule:
+    """Called sigmoid, and of no module."""
+
+    __name__ = "sigmoid"
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__module__":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+def test_fast_entry_is_for_the_two_functions_of_this_package() -> None:
+    with pytest.raises(ValueError, match="expected the function sigmoid or sigmoid_, got <built-"):
+        _C.fast_entry(print)
+    with pytest.raises(AttributeError, match="__name__"):
+        _C.fast_entry(3)  # type: ignore[type-var]
+    with pytest.raises(AttributeError, match="__module__"):
+        _C.fast_entry(WithoutModule())  # type: ignore[type-var]
+    assert sigmoid(torch.zeros(1)) == 0.5
 
 
 def test_convert_of_something_else_is_a_type_error() -> None:

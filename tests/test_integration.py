@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import inspect
 import io
 import pickle
@@ -209,6 +210,14 @@ def test_the_library_alone_is_enough_for_torch_ops() -> None:
         "'torch_sigmoid_ext' in sys.modules)"
     )
     assert printed == "True True meta False"
+
+
+def test_library_tells_a_program_which_torch_it_is_built_for() -> None:
+    library = ctypes.CDLL(torch_sigmoid_ext.library_path())
+    library.torch_sigmoid_ext_built_for.restype = ctypes.c_char_p
+    said = library.torch_sigmoid_ext_built_for().decode()
+    minor = ".".join(torch.__version__.split(".")[:2])
+    assert said.startswith(f"torch_sigmoid_ext: built for torch {minor}.")
 
 
 def test_the_library_needs_no_python() -> None:
