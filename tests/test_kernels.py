@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -116,6 +117,34 @@ def test_result_does_not_depend_on_the_number_of_threads(dtype: torch.dtype) -> 
             assert torch.equal(sigmoid(inputs, out=torch.empty_like(inputs)), expected)
             again = torch.ops.torch_sigmoid_ext.sigmoid_backward(inputs, expected)
             assert torch.equal(again, gradient)
+    finally:
+        torch.set_num_threads(before)
+
+
+def float32_sigmoid(x: float) -> float:
+    if math.isfinite(x):
+        return rounded(true_sigmoid(x), torch.float32)
+    return {math.inf: 1.0, -math.inf: 0.0}.get(x, math.nan)
+
+
+def test_runs_of_inputs_that_change_their_kind_give_the_true_results() -> None:
+    """Blocks of a kind are taken by runs, which grow: up to 262,144 elements and more."""
+    generator = torch.Generator().manual_seed(2)
+    normal = torch.randn(300, generator=generator)
+    ends = torch.tensor([150.0, -150.0, torch.inf, -torch.inf, torch.nan])
+    pools = [normal, torch.cat([normal] + 9 * [ends]), 100 * normal, ends]
+    pools += [5 * normal - 20, 5 * normal - 50, 2 * normal - 95]
+    inputs, expected = [], []
+    results = [torch.tensor([float32_sigmoid(x) for x in pool.tolist()]) for pool in pools]
+    for length in (300_000, 700, 9_000, 64, 40_000, 1) * 6:
+        kind = int(torch.randint(len(pools), (), generator=generator))
+        indices = torch.randint(len(pools[kind]), (length,), generator=generator)
+        inputs.append(pools[kind][indices])
+        expected.append(results[kind][indices])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)  # a run ends where a thread's share does
+        assert same(sigmoid(torch.cat(inputs)), torch.cat(expected))
     finally:
         torch.set_num_threads(before)
 

@@ -126,58 +126,75 @@ class Runs {
   static constexpr std::int64_t kShortest = 8 * Kernel::kBlock;
   static constexpr std::int64_t kLongest = 256 * Kernel::kBlock;
 
+  using Path = std::int64_t (*)(const T*, T*, std::int64_t);
+
   static void blocks(const T* input, T* output, std::int64_t numel) {
     if constexpr (requires { &Kernel::wide_block; }) {
       std::int64_t run = kShortest / 4;
+      Path first = nullptr;
       for (std::int64_t i = 0; i < numel;) {
         const std::int64_t usual = take<Kernel::block>(input + i, output + i, numel - i);
         i += usual;
         // What is out of the usual range seldom comes alone: the next blocks are taken as well,
         // and the more of them the longer it goes on.
         run = usual != 0 ? kShortest : least(4 * run, kLongest);
-        const std::int64_t count = least(run, numel - i);
-        wide_blocks(input + i, output + i, count);
-        i += count;
+        i += wide_blocks(input + i, output + i, numel - i, run, first);
       }
     } else {
       take<always<Kernel::block>>(input, output, numel);
     }
   }
 
-  // By the quickest path that takes them; one that took none is not tried again.
-  static void wide_blocks(const T* input, T* output, std::int64_t numel) {
+  // A run of blocks, by the quickest path that takes them; one that took none is not tried again. The
+  // path that took all of a run is the `first` of the next, and of the longest ones may take 16 times
+  // as many blocks; where it ends, few others follow. Returns how many elements that were.
+  static std::int64_t wide_blocks(const T* input, T* output, std::int64_t numel, std::int64_t run,
+                                  Path& first) {
+    std::int64_t i = 0;
+    if (first != nullptr) {
+      const std::int64_t most = least(run == kLongest ? 16 * run : run, numel);
+      i = first(input, output, most);
+      if (i == most) return i;
+      if (i < kShortest) first = nullptr;
+    }
+    numel = least(first != nullptr ? i + kShortest : run, numel);
     [[maybe_unused]] bool low = true, capped = true, negative = true, normal = true;
     std::int64_t wide = kShortest / 2;
-    for (std::int64_t i = 0; i < numel;) {
+    while (i < numel) {
       const std::int64_t before = i;
       if constexpr (requires { &Kernel::saturated_block; }) {
-        i += take<Kernel::saturated_block>(input + i, output + i, numel - i);
+        bool saturated = true;
+        attempt<Kernel::saturated_block>(saturated, first, input, output, i, numel);
       }
       if constexpr (requires { &Kernel::low_block; }) {
-        i += attempt<Kernel::low_block>(low, input + i, output + i, numel - i);
+        attempt<Kernel::low_block>(low, first, input, output, i, numel);
       }
       if constexpr (requires { &Kernel::capped_block; }) {
-        i += attempt<Kernel::capped_block>(capped, input + i, output + i, numel - i);
+        attempt<Kernel::capped_block>(capped, first, input, output, i, numel);
       }
       if constexpr (requires { &Kernel::negative_block; }) {
-        i += attempt<Kernel::negative_block>(negative, input + i, output + i, numel - i);
+        attempt<Kernel::negative_block>(negative, first, input, output, i, numel);
       }
       if constexpr (requires { &Kernel::normal_block; }) {
-        i += attempt<Kernel::normal_block>(normal, input + i, output + i, numel - i);
+        attempt<Kernel::normal_block>(normal, first, input, output, i, numel);
       }
       wide = i != before ? kShortest : least(2 * wide, kLongest);
       i += take<always<Kernel::wide_block>>(input + i, output + i, least(wide, numel - i));
     }
+    return numel;
   }
 
   using Later = typename LaterOf<Kernel>::type;
 
-  // How many elements the path took, from the first on. `worth_it` becomes false where that is none.
+  // Takes what the path takes, from element i on. `worth_it` becomes false where that is nothing.
   template <auto kBlock>
-  static std::int64_t attempt(bool& worth_it, const T* input, T* output, std::int64_t numel) {
-    const std::int64_t taken = worth_it ? take<kBlock>(input, output, numel) : 0;
+  static void attempt(bool& worth_it, Path& first, const T* input, T* output, std::int64_t& i,
+                      std::int64_t numel) {
+    if (!worth_it) return;
+    const std::int64_t taken = take<kBlock>(input + i, output + i, numel - i);
     worth_it = taken != 0;
-    return taken;
+    if (taken == numel) first = take<kBlock>;
+    i += taken;
   }
 
   template <auto kBlock>
