@@ -80,7 +80,7 @@ def test_float32_is_correctly_rounded_beside_the_boundaries() -> None:
 
 def test_fast_float32_error_stays_within_the_stated_ulp() -> None:
     spread = torch.linspace(-106, 20, 400_000)
-    worst_known = torch.tensor([float.fromhex("-0x1.0a2bd8p+4")])
+    worst_known = torch.tensor([float.fromhex("-0x1.f1535cp+3")])
     inputs = torch.cat([float32_of_every_binade(2000), spread, worst_known])
     truth = float32_truth(inputs)
     ulps = np.ldexp(np.longdouble(1), np.maximum(np.frexp(truth)[1], -125) - 24)
@@ -92,8 +92,10 @@ def test_fast_float32_error_stays_within_the_stated_ulp() -> None:
 
     outputs = torch_sigmoid_ext.sigmoid(inputs, fast=True)
     ours, theirs = worst_by_binade(outputs), worst_by_binade(torch.sigmoid(inputs))
-    assert max(ours.values()) <= 2.49
-    assert {b: e for b, e in ours.items() if e > theirs[b] + 0.15} == {}, "torch.sigmoid is better"
+    assert 1.975 < max(ours.values()) <= 1.98
+    # In two binades c · 2^k and T · e^r have a last bit apart: to add them is not exact.
+    assert {b for b, e in ours.items() if e > theirs[b] + 0.05} == {-23, -22}, "torch.sigmoid is better"
+    assert max(e for b, e in ours.items() if b < -26) < 1.4 < max(theirs.values())
     assert ((outputs >= 0) & (outputs <= 1)).all()
     assert (outputs[inputs >= -103.97] > 0).all(), "a result is 0 too soon"
 

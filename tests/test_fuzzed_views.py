@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:An output with one or more eleme
 # ULP beyond the half of a rounded result: long double and float64 are no truth, only near it.
 SLACK = 2.0**-9
 BOUND = {torch.float64: 0.51 if np.finfo(np.longdouble).nmant > 52 else 3.0}
-FAST_BOUND = {**BOUND, torch.float32: 2.49}
+FAST_BOUND = {**BOUND, torch.float32: 1.98}
 COMPLEX_BOUND = {torch.complex64: 1.5 * 2.0**-24, torch.complex128: 4 * 2.0**-52}  # of |σ|
 
 

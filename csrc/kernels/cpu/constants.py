@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import mpmath
 import numpy as np
+from fast_table import ENTRIES, FACTOR, best_offset
 from half_table import nudges
 from mpmath import mp, mpf
 
@@ -145,7 +146,26 @@ def float_constants() -> list[str]:
         "",
         *exp2_float(32, 2),
         *exp2_float(16, 3),
-        *exp2_float(8, 2),
+        *fast_exp2(),
+    ]
+
+
+def fast_exp2() -> list[str]:
+    """T, δ and the polynomial for the rest of e^r, of sigmoid_f32_fast.h."""
+    n = ENTRIES
+    offset = mpf(best_offset())
+    up = 26 + n.bit_length() - 1
+    table = [FACTOR * mpf(2) ** (up - mpf(j) / n) * mpmath.exp(-offset) for j in range(n)]
+    bound = mpmath.ln(2) / (2 * n) + abs(offset)
+    return [
+        "// The same for fast=True; fast_table.py says why a factor and an offset, and finds them.",
+        float_scalar("kFastFactor", mpf(FACTOR), "c"),
+        float_scalar("kFastOffset", offset, "δ"),
+        f"alignas(64) KERNEL_ARRAY float kFastExp2[{n}] =  // c · 2^({up} - j/{n}) · e^-δ",
+        f"    {float_list([to_float32(value) for value in table])};",
+        f"KERNEL_ARRAY float kFastCoefficients[2] =  // on |r| <= ln 2 / {2 * n} + |δ|",
+        f"    {float_list([to_float32(c) for c in interpolate(exp_remainder, bound, 1)])};",
+        "",
     ]
 
 

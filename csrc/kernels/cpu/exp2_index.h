@@ -60,6 +60,10 @@ struct Exp2Index {
   VECTOR_INLINE static typename V::Float scale(typename V::Int index) {
     return V::template exponent_field<23 - kBits>(index);
   }
+  // factor · 2^(k + kUp), with a factor from 1 to 2.
+  VECTOR_INLINE static typename V::Float scale_times(float factor, typename V::Int index) {
+    return V::template exponent_field<23 - kBits>(index, std::bit_cast<int>(factor) & 0x7fffff);
+  }
 };
 
 }  // namespace torch_sigmoid_ext::kernels::cpu

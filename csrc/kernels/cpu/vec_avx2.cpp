@@ -87,9 +87,6 @@ struct Avx2 {
     return 0xffu & ~static_cast<unsigned>(_mm256_movemask_ps(zeros));
   }
 
-  VECTOR_INLINE static Float lookup(const float (&table)[8], Int index) {
-    return _mm256_permutevar8x32_ps(_mm256_load_ps(table), index);
-  }
   VECTOR_INLINE static Float lookup(const float (&table)[16], Int index) {
     const Float upper_half = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // bit 3 as sign
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_load_ps(table), index),
@@ -100,6 +97,11 @@ struct Avx2 {
   VECTOR_INLINE static Float exponent_field(Int index) {
     return _mm256_castsi256_ps(
         _mm256_and_si256(_mm256_slli_epi32(index, kShift), _mm256_set1_epi32(0x7f800000)));
+  }
+  template <int kShift>
+  VECTOR_INLINE static Float exponent_field(Int index, int mantissa) {
+    return _mm256_or_ps(exponent_field<kShift>(index),
+                        _mm256_castsi256_ps(_mm256_set1_epi32(mantissa)));
   }
 
   // Masks: what less() gives, keep() and choose() take.

@@ -85,9 +85,8 @@ struct Avx512 {
   }
   VECTOR_INLINE static std::uint64_t nonzero_lanes(Int a) { return _mm512_test_epi32_mask(a, a); }
 
-  VECTOR_INLINE static Float lookup(const float (&table)[8], Int index) {
-    const Float once = _mm512_castps256_ps512(_mm256_load_ps(table));
-    return _mm512_permutexvar_ps(index, _mm512_insertf32x8(once, _mm256_load_ps(table), 1));
+  VECTOR_INLINE static Float lookup(const float (&table)[16], Int index) {
+    return _mm512_permutexvar_ps(index, _mm512_load_ps(table));
   }
   VECTOR_INLINE static Float lookup(const float (&table)[32], Int index) {
     return _mm512_permutex2var_ps(_mm512_load_ps(table), index, _mm512_load_ps(table + 16));
@@ -97,6 +96,12 @@ struct Avx512 {
   VECTOR_INLINE static Float exponent_field(Int index) {
     return _mm512_castsi512_ps(
         _mm512_and_si512(_mm512_slli_epi32(index, kShift), _mm512_set1_epi32(0x7f800000)));
+  }
+  template <int kShift>
+  VECTOR_INLINE static Float exponent_field(Int index, int mantissa) {
+    const Int shifted = _mm512_slli_epi32(index, kShift);  // shifted & field | mantissa
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(shifted, _mm512_set1_epi32(0x7f800000),
+                                                         _mm512_set1_epi32(mantissa), 0xea));
   }
 
   // Masks: what less() gives, keep() and choose() take.

@@ -73,9 +73,6 @@ struct Neon {
     return vaddvq_u32(vandq_u32(vtstq_u32(a, a), vld1q_u32(kLane)));
   }
 
-  VECTOR_INLINE static Float lookup(const float (&table)[8], Int index) {
-    return as_float(look_up_32_bytes(table, index));
-  }
   VECTOR_INLINE static Float lookup(const float (&table)[16], Int index) {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(table);
     const uint8x16x4_t registers = {
@@ -86,6 +83,10 @@ struct Neon {
   template <int kShift>
   VECTOR_INLINE static Float exponent_field(Int index) {
     return as_float(vandq_u32(vshlq_n_u32(index, kShift), set_int(0x7f800000)));
+  }
+  template <int kShift>
+  VECTOR_INLINE static Float exponent_field(Int index, int mantissa) {
+    return as_float(vorrq_u32(bits(exponent_field<kShift>(index)), set_int(mantissa)));
   }
 
   // Masks: what less() gives, keep() and choose() take.

@@ -100,7 +100,7 @@ struct Scalar {
     return as_float((index << kShift) & 0x7f800000u);
   }
   static Int exponent_field_above_index(Int index) { return (index << 48) & 0xfff0000000000000u; }
-  static float lookup(const float (&table)[8], Int index) { return table[index & 7]; }
+  static float lookup(const float (&table)[16], Int index) { return table[index & 15]; }
   static Exp2Double lookup_exp2(Int index) {
     return {kExp2Double[index & 15], kExp2DoubleErrors[index & 15]};
   }

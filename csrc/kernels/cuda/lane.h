@@ -148,7 +148,9 @@ struct Lane {
   }
   // Tables lie in global memory, each in one cache line: threads that read different entries of it are
   // served together, which constant memory would serve one by one.
-  KERNEL_INLINE static float lookup(const float (&table)[8], Int index) { return table[index & 7]; }
+  KERNEL_INLINE static float lookup(const float (&table)[16], Int index) {
+    return table[index & 15];
+  }
   KERNEL_INLINE static float lookup(const float (&table)[32], Int index) {
     return table[index & 31];
   }
