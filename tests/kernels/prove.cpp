@@ -274,8 +274,7 @@ bool print_fast(const std::vector<Subject>& subjects) {
                 count(total.hash), total.seconds, moved(subject).c_str(), count(total.inversions),
                 count(total.inversions_at_ends), count(total.lost), count(total.outside));
     proved = proved && total.worst_ulp <= kWorstUlp && total.outside == 0 && total.lost == 0 &&
-             total.inversions == 0 && total.moved == 0 &&
-             total.hash == subjects.front().total.hash;
+             total.inversions == 0 && total.moved == 0 && total.hash == subjects.front().total.hash;
   }
   std::printf(
       "  inversions: σ(x) > σ(x') for neighbours x < x'; lost: 0 where σ(x) rounds to more;\n"
