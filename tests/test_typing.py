@@ -42,8 +42,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def checked(*command: object) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT)
+def checked(*command: object, cwd: Path = ROOT) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -66,7 +66,8 @@ def test_program_uses_every_public_name(module: str) -> None:
 def test_mypy_takes_the_program(installed: Path) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed")
     options = ["--strict", "--config-file=", f"--cache-dir={CACHE}"]
-    checked(sys.executable, "-m", "mypy", *options, "--python-executable", installed, PROGRAM)
+    command = (sys.executable, "-m", "mypy", *options, "--python-executable", installed, PROGRAM)
+    checked(*command, cwd=installed.parent)  # mypy would take this tree's package for the installed
 
 
 def test_mypy_sees_a_wrong_call(installed: Path, tmp_path: Path) -> None:
