@@ -35,7 +35,7 @@ def missing() -> Iterator[str]:
     for kind, parts in (("format", FORMATS), ("runtime", RUNTIMES)):
         for part in parts.values():
             if part.install:
-                yield f"| {kind} {part.name} | `{part.install}` |"
+                yield f"| {kind} {part.name} | `{_cell(part.install)}` |"
 
 
 def outside() -> Iterator[str]:
@@ -47,15 +47,20 @@ def outside() -> Iterator[str]:
 
     findings = RuntimeFindings("onnxruntime", "", "model.onnx", "ran")
     yield from ("| runtime | the file's `--sigmoid` | `--gate` | to mend |", "|---|---|---|---|")
-    yield f"| any | torch's own | any | {CONVERT} |"
+    yield f"| any | torch's own | any | {_cell(CONVERT)} |"
     for gate in GATES.values():
         for lowering in LOWERINGS:
             if mend := _operator_mend(gate, findings, lowering):
-                yield f"| any of ONNX | `{lowering}` | `{gate.name}` | {mend} |"
+                yield f"| any of ONNX | `{lowering}` | `{gate.name}` | {_cell(mend)} |"
     for runtime in RUNTIMES.values():
         for mend in dict.fromkeys(runtime.mends.values()):
             lowerings = ", ".join(f"`{key}`" for key, said in runtime.mends.items() if said == mend)
-            yield f"| `{runtime.name}` | {lowerings} | any | {mend} |"
+            yield f"| `{runtime.name}` | {lowerings} | any | {_cell(mend)} |"
+
+
+def _cell(text: str) -> str:
+    """As a table's cell: |x| would be three."""
+    return text.replace("|", "\\|")
 
 
 def errors() -> Iterator[str]:
